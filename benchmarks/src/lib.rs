@@ -1,0 +1,1 @@
+//! Compares architectures: suites, case runner, results and tables

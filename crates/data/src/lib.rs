@@ -1,0 +1,1 @@
+//! Image data sets in their own formats, as batches for a model

@@ -1,0 +1,1 @@
+//! Neighbours of points, and the similarity graphs made of them

@@ -1,0 +1,1 @@
+//! Distances, accuracy, nearest-neighbour and probe evaluation of embeddings

@@ -1,0 +1,1 @@
+//! Builder of image architectures as ONNX graphs, and their weights by name

@@ -1,0 +1,1 @@
+//! Typed ONNX graphs: values, nodes, shape inference, protobuf in and out

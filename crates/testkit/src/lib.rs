@@ -1,0 +1,1 @@
+//! Fixtures, tolerances and the conformance suite shared by nearkin's tests

@@ -1,0 +1,1 @@
+//! The list of nearkin's architecture families, and look-up by name
