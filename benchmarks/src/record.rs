@@ -38,7 +38,7 @@ pub struct Resumed {
 /// A measured case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// What makes two measurements the same: see [`crate::plan::PlannedCase::key`].
+    /// What makes two measurements the same: see [`crate::planned::PlannedCase::key`].
     pub key: String,
     /// Name in the zoo.
     pub variant: String,
@@ -227,4 +227,89 @@ pub struct Failure {
     pub stage: Option<String>,
     /// The child's log, relative to the result folder; absent where no child was started.
     pub log: Option<String>,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::timing::Quantiles;
+
+    pub(crate) fn row(variant: &str) -> Row {
+        let run = Quantiles { runs: 50, min_ms: 2.0, p50_ms: 2.5, p95_ms: 2.75, max_ms: 3.0 };
+        let rate = |correct: usize, low, high| Rate {
+            value: correct as f64 / 450.0,
+            low,
+            high,
+            correct,
+            total: 450,
+        };
+        let weights = "untrained (init seed 0)".to_owned();
+        Row {
+            key: format!("{variant} key"),
+            variant: variant.to_owned(),
+            family: "resnet".to_owned(),
+            weights: WeightsNote { label: weights.clone(), trained: false, seed: Some(0) },
+            params: 11_176_512,
+            macs: 37_000_000,
+            embedding_width: 512,
+            fairness: Fairness {
+                weights,
+                pretraining: "none".to_owned(),
+                resolution: [32, 32],
+                dimension: 512,
+                layer: "embedding".to_owned(),
+                crop: "none".to_owned(),
+            },
+            batches_given_up: vec![],
+            case_s: 12.5,
+            measured: Measured {
+                quality: Quality {
+                    top1: rate(411, 0.8838, 0.9357),
+                    top5: rate(449, 0.98, 1.0),
+                    knn: rate(392, 0.83, 0.9),
+                    knn_neighbours: 20,
+                    probe_penalty: 0.01,
+                    train_images: 1347,
+                    classes: 10,
+                },
+                speed: Speed {
+                    load_s: 0.25,
+                    model_bytes: 44_000_000,
+                    latency: run,
+                    throughput: vec![
+                        Throughput { batch: 1, images_per_s: 400.0, run },
+                        Throughput { batch: 8, images_per_s: 1000.0, run },
+                        Throughput { batch: 32, images_per_s: 1000.0, run },
+                    ],
+                },
+                memory: Some(Memory {
+                    empty_bytes: 20_000_000,
+                    load_peak_bytes: 120_000_000,
+                    run_peak_bytes: Some(90_000_000),
+                    peak_bytes: 120_000_000,
+                }),
+                engine: EngineNote {
+                    runtime: "tract".to_owned(),
+                    version: "0".to_owned(),
+                    provider: "CPU".to_owned(),
+                    nodes: [("CPU".to_owned(), 60)].into(),
+                    threads: 2,
+                },
+                stage_s: [("load".to_owned(), 0.25)].into(),
+            },
+        }
+    }
+
+    #[test]
+    fn a_row_survives_a_line_of_json() {
+        let record = Record::Row(Box::new(row("resnet18")));
+        let line = serde_json::to_string(&record).unwrap();
+        assert!(line.starts_with("{\"record\":\"row\",\"key\":\"resnet18 key\""), "{line}");
+        assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
+    }
+
+    #[test]
+    fn of_two_equal_batches_the_smaller_is_best() {
+        assert_eq!(row("a").measured.speed.best().map(|b| b.batch), Some(8));
+    }
 }

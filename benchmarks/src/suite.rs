@@ -25,6 +25,8 @@ pub struct Suite {
     pub seed: u64,
     /// Which images.
     pub data: DataSource,
+    /// What models are given, where a case has nothing of its own.
+    pub input: Input,
     /// How embeddings are judged.
     pub probe: Probe,
     /// How often a model is run for its timings.
@@ -52,6 +54,22 @@ impl fmt::Display for DataSource {
             Self::Folder(folder) => write!(f, "{}", folder.display()),
         }
     }
+}
+
+/// What models are given, where a case has nothing of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Height and width of the image, in pixels.
+    pub img_size: usize,
+    /// Channels: 1 or 3.
+    pub channels: usize,
+    /// Subtracted from every pixel, which lies in [0, 1].
+    pub mean: f32,
+    /// Divides what is left; above 0.
+    pub std: f32,
+    /// Batch sizes to try for throughput, ascending, each at least 1, never empty.
+    pub batch: Vec<usize>,
 }
 
 /// How frozen embeddings are judged, the same for every case.
@@ -146,7 +164,7 @@ struct SuiteFile {
     #[serde(default)]
     seed: u64,
     data: DataFile,
-    input: InputFile,
+    input: Input,
     probe: Probe,
     timing: Timing,
     case: Vec<CaseFile>,
@@ -157,13 +175,6 @@ struct SuiteFile {
 struct DataFile {
     set: Option<String>,
     folder: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct InputFile {
-    img_size: usize,
-    batch: Vec<usize>,
 }
 
 #[derive(Deserialize)]
@@ -226,6 +237,15 @@ impl Suite {
             (None, Some(folder)) => DataSource::Folder(base.join(folder)),
             _ => return Err(check.wrong("data", "either `set` or `folder`", "both or none")),
         };
+        let input = file.input;
+        check.that(
+            input.channels == 1 || input.channels == 3,
+            "input.channels",
+            "1 or 3",
+            &input.channels,
+        )?;
+        check.that(input.mean.is_finite(), "input.mean", "finite", &input.mean)?;
+        check.that(input.std > 0.0 && input.std.is_finite(), "input.std", "above 0", &input.std)?;
         let probe = file.probe;
         check.that(probe.neighbours >= 1, "probe.neighbours", "at least 1", &probe.neighbours)?;
         check.that(
@@ -254,10 +274,10 @@ impl Suite {
             .case
             .into_iter()
             .map(|case| {
-                let img_size = case.img_size.unwrap_or(file.input.img_size);
+                let img_size = case.img_size.unwrap_or(input.img_size);
                 let field = |name| format!("{name} of {}", case.variant);
                 check.that(img_size >= 1, &field("img_size"), "at least 1", &img_size)?;
-                let batch = case.batch.unwrap_or_else(|| file.input.batch.clone());
+                let batch = case.batch.unwrap_or_else(|| input.batch.clone());
                 check.that(
                     is_ascending(&batch),
                     &field("batch"),
@@ -269,7 +289,7 @@ impl Suite {
             .collect::<Result<_, SuiteError>>()?;
         let sha256 = hex(&Sha256::digest(text.as_bytes()));
         let (name, about, seed) = (file.name, file.about, file.seed);
-        Ok(Self { name, about, seed, data, probe, timing, cases, sha256 })
+        Ok(Self { name, about, seed, data, input, probe, timing, cases, sha256 })
     }
 }
 
@@ -341,6 +361,8 @@ mod tests {
     #[test]
     fn values_outside_their_range_name_the_setting() {
         for (from, to, field) in [
+            ("channels = 3", "channels = 2", "input.channels"),
+            ("std = 0.5", "std = 0.0", "input.std"),
             ("neighbours = 20", "neighbours = 0", "probe.neighbours"),
             ("temperature = 0.07", "temperature = 0.0", "probe.temperature"),
             ("validation = 0.2", "validation = 1.0", "probe.validation"),
