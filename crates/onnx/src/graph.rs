@@ -108,6 +108,19 @@ macro_rules! attribute_from {
 attribute_from!(f32 => Float, i64 => Int, &'static str => String, Vec<f32> => Floats, Vec<i64> => Ints);
 
 impl Node {
+    /// An operator of ONNX's own set on these inputs, its outputs not yet named.
+    pub fn new(op: &str, inputs: &[ValueId]) -> Self {
+        let inputs = inputs.iter().copied().map(Some).collect();
+        Self { op: op.to_owned(), inputs, ..Self::default() }
+    }
+
+    /// The same with one more attribute.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<AttributeValue>) -> Self {
+        self.attributes.push(Attribute { name: name.to_owned(), value: value.into() });
+        self
+    }
+
     /// The attribute of this name.
     pub fn attribute(&self, name: &str) -> Option<&AttributeValue> {
         self.attributes.iter().find(|a| a.name == name).map(|a| &a.value)

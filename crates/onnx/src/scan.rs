@@ -130,6 +130,8 @@ fn walk(bytes: &[u8], base: usize, message: &Message, depth: usize) -> Result<()
         return Err(Finding::Malformed { offset: base });
     }
     let mut rest = bytes;
+    // Reported only if the whole message is protobuf: other files look like unknown fields at first.
+    let mut unknown = None;
     while !rest.is_empty() {
         let offset = base + bytes.len() - rest.len();
         let malformed = || Finding::Malformed { offset };
@@ -140,7 +142,7 @@ fn walk(bytes: &[u8], base: usize, message: &Message, depth: usize) -> Result<()
         }
         let nested = message.nested.iter().find(|(number, _)| *number == field);
         if nested.is_none() && !message.plain.contains(&field) {
-            return Err(Finding::Unknown { message: message.name, field, offset });
+            unknown.get_or_insert(Finding::Unknown { message: message.name, field, offset });
         }
         let skip = match key & 7 {
             0 => {
@@ -166,7 +168,7 @@ fn walk(bytes: &[u8], base: usize, message: &Message, depth: usize) -> Result<()
         }
         rest.advance(skip);
     }
-    Ok(())
+    unknown.map_or(Ok(()), Err)
 }
 
 fn varint(rest: &mut &[u8]) -> Option<u64> {
