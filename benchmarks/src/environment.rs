@@ -27,8 +27,6 @@ pub struct Environment {
     pub seed: u64,
     /// Threads of one run.
     pub threads: usize,
-    /// `cpu`, `cuda` or `auto`, as asked.
-    pub device: String,
     /// The engine that every case runs on.
     pub engine: EngineFound,
     /// What nearkin was built from.
@@ -38,16 +36,33 @@ pub struct Environment {
 }
 
 /// The engine that was found for a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineFound {
-    /// `onnxruntime` or `tract`.
+    /// `ort` or `tract`.
     pub runtime: String,
     /// Its version.
     pub version: String,
     /// Its shared library; absent for an engine that is linked in.
     pub library: Option<String>,
-    /// Why another engine was not taken, where one was looked for.
+    /// `cpu`, `cuda:0` or `auto`, as asked.
+    pub device: String,
+    /// The provider that ran a small model on trial.
+    pub provider: String,
+    /// What the user should know: why another engine or device was not taken.
     pub notice: Option<String>,
+}
+
+impl EngineFound {
+    /// Name, version, provider and library in a line.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let name = match self.runtime.as_str() {
+            "ort" => "ONNX Runtime",
+            other => other,
+        };
+        let library = self.library.as_ref().map(|path| format!(" ({path})")).unwrap_or_default();
+        format!("{name} {}, {}{library}", self.version, self.provider)
+    }
 }
 
 /// One condition in which two runs differ.
@@ -89,7 +104,8 @@ impl Environment {
             ("data", self.data_sha256.clone()),
             ("seed", self.seed.to_string()),
             ("threads", self.threads.to_string()),
-            ("device", self.device.clone()),
+            ("device", self.engine.device.clone()),
+            ("provider", self.engine.provider.clone()),
             ("runtime", format!("{} {}", self.engine.runtime, self.engine.version)),
             ("nearkin", self.build.label()),
             ("profile", or_unknown(&self.build.profile)),
@@ -97,12 +113,6 @@ impl Environment {
             ("cores", self.machine.cores.to_string()),
             ("system", self.machine.os.clone()),
         ]
-    }
-
-    /// Whether this library can read the lines after it.
-    #[must_use]
-    pub fn is_readable(&self) -> bool {
-        self.format == FORMAT
     }
 }
 
@@ -120,12 +130,12 @@ pub(crate) mod tests {
             data_sha256: "11".to_owned(),
             seed: 0,
             threads: 2,
-            device: "cpu".to_owned(),
             engine: EngineFound {
                 runtime: "tract".to_owned(),
                 version: "0".to_owned(),
-                library: None,
-                notice: None,
+                device: "cpu".to_owned(),
+                provider: "CPU".to_owned(),
+                ..EngineFound::default()
             },
             build: Build::this(),
             machine: Machine::this(),

@@ -202,7 +202,7 @@ impl Memory {
 /// Which engine ran the model, and on what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineNote {
-    /// `onnxruntime` or `tract`.
+    /// `ort` or `tract`.
     pub runtime: String,
     /// The engine's version.
     pub version: String,

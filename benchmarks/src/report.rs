@@ -149,13 +149,12 @@ impl Report {
         let processor = e.machine.processor.as_deref().unwrap_or(&e.machine.arch);
         let notes: String = self.notes(folder).iter().map(|note| format!("- {note}\n")).collect();
         format!(
-            "# nearkin bench: {}\n\n{}; {}; {} threads; {} {}; seed {}; nearkin {}.\n\n{}\n{notes}",
+            "# nearkin bench: {}\n\n{}; {}; {} threads; {}; seed {}; nearkin {}.\n\n{}\n{notes}",
             e.suite,
             e.started_utc,
             processor,
             e.threads,
-            e.engine.runtime,
-            e.engine.version,
+            e.engine.label(),
             e.seed,
             e.build.label(),
             self.table().to_markdown()

@@ -8,6 +8,12 @@ pub(crate) fn now() -> String {
     at(seconds)
 }
 
+/// Now, as part of a file name: `20260301T090500Z`. Names sort as their moments do.
+#[must_use]
+pub fn stamp() -> String {
+    now().replace(['-', ':'], "")
+}
+
 /// The moment `seconds` after 1970-01-01T00:00:00Z.
 fn at(seconds: u64) -> String {
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);

@@ -1,0 +1,180 @@
+//! `nearkin bench` as a user runs it: results, files, resumption, crashes, Ctrl-C.
+
+mod support;
+
+use support::{Place, expect, run};
+
+#[test]
+fn a_run_prints_a_table_and_leaves_json_lines_markdown_and_csv() {
+    let place = Place::new();
+    let json = place.folder.path().join("all.json");
+    let ran = run(place.bench(&[]).arg("--json").arg(&json));
+    expect(&ran, 0, &["fcnn_16", "fcnn_32_16", "untrained (init seed 0)", "tract", "Results: "]);
+    expect(&ran, 0, &["points cannot be told apart on these 450 test images"]);
+    assert!(ran.stderr.contains("[2/2] fcnn_32_16: done"), "{}", ran.stderr);
+
+    let records = place.records();
+    assert_eq!(records[0]["record"], "environment");
+    assert_eq!(records[0]["engine"]["runtime"], "tract");
+    assert_eq!(records[0]["threads"], 1);
+    assert!(records[0]["build"]["rustc"].as_str().unwrap().starts_with("rustc"));
+    assert_eq!(place.rows(), ["fcnn_16", "fcnn_32_16"]);
+    let row = &records[1];
+    // 64 inputs, 16 outputs: a matrix and a bias.
+    assert_eq!((&row["params"], &row["macs"]), (&(64 * 16 + 16).into(), &(64 * 16).into()));
+    assert_eq!(row["embedding_width"], 16);
+    assert_eq!(row["quality"]["top1"]["total"], 450);
+    assert!(row["quality"]["top1"]["value"].as_f64().unwrap() > 0.5, "{row}");
+    assert!(row["quality"]["knn"]["value"].as_f64().unwrap() > 0.5, "{row}");
+    assert_eq!(row["speed"]["throughput"][1]["batch"], 4);
+    assert_eq!(row["fairness"]["pretraining"], "none");
+    if cfg!(target_os = "linux") {
+        let (peak, empty) = (&row["memory"]["peak_bytes"], &row["memory"]["empty_bytes"]);
+        assert!(peak.as_u64().unwrap() >= empty.as_u64().unwrap(), "{row}");
+    }
+
+    assert!(place.file("results.md").contains("| fcnn_16 | untrained (init seed 0) |"));
+    assert_eq!(place.file("results.csv").lines().count(), 3);
+    assert!(place.out().join("logs").is_dir());
+    assert!(!place.out().join("work").exists(), "model files are removed");
+    let whole: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
+    assert_eq!(whole["rows"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn accuracies_are_the_same_in_every_run_of_a_seed() {
+    let quality = || {
+        let place = Place::new();
+        expect(&run(&mut place.bench(&["--arch", "fcnn_16"])), 0, &[]);
+        place.records()[1]["quality"].clone()
+    };
+    assert_eq!(quality(), quality());
+}
+
+#[test]
+fn a_dry_run_shows_the_plan_and_writes_nothing() {
+    let place = Place::new();
+    let ran = run(&mut place.bench(&["--dry-run"]));
+    expect(&ran, 0, &["fcnn_32_16", "1347 training, 450 test", "Nothing was measured"]);
+    assert!(!place.out().exists());
+}
+
+#[test]
+fn quiet_leaves_only_the_table() {
+    let place = Place::new();
+    let ran = run(&mut place.bench(&["--quiet", "--arch", "fcnn_16"]));
+    expect(&ran, 0, &["fcnn_16"]);
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn resuming_measures_only_what_is_missing() {
+    let place = Place::new();
+    expect(&run(&mut place.bench(&["--arch", "fcnn_16"])), 0, &[]);
+    let first = place.file("results.jsonl");
+    let ran = run(&mut place.bench(&["--resume"]));
+    expect(&ran, 0, &["fcnn_16: measured earlier", "fcnn_32_16: done"]);
+    assert_eq!(place.rows(), ["fcnn_16", "fcnn_32_16"]);
+    assert!(place.file("results.jsonl").starts_with(&first), "earlier lines stay as they are");
+}
+
+#[test]
+fn a_torn_last_line_is_moved_aside_and_measured_again() {
+    let place = Place::new();
+    expect(&run(&mut place.bench(&[])), 0, &[]);
+    let text = place.file("results.jsonl");
+    let log = place.out().join("results.jsonl");
+    std::fs::write(&log, &text[..text.len() - 40]).unwrap();
+    let ran = run(&mut place.bench(&["--resume"]));
+    expect(&ran, 0, &["fcnn_16: measured earlier", "fcnn_32_16: done", "torn"]);
+    assert_eq!(place.rows(), ["fcnn_16", "fcnn_32_16"]);
+    assert!(place.out().join("results.torn").exists());
+}
+
+#[test]
+fn a_folder_with_results_is_neither_overwritten_nor_mixed() {
+    let place = Place::new();
+    expect(&run(&mut place.bench(&["--arch", "fcnn_16"])), 0, &[]);
+    let before = place.file("results.jsonl");
+    expect(&run(&mut place.bench(&[])), 2, &["already holds results"]);
+    expect(&run(&mut place.bench(&["--resume", "--seed", "5"])), 2, &["seed: 0 there, 5 now"]);
+    assert_eq!(place.file("results.jsonl"), before);
+}
+
+#[cfg(target_os = "linux")]
+mod signals {
+    use super::support::{SUITE, case_of, ran, signal, start, wait_for};
+    use super::*;
+
+    /// The second case runs for a minute if it is let.
+    fn slow() -> Place {
+        let slow = "[[case]]\nvariant = \"fcnn_32_16\"\nbatch = [1, 2, 3, 4, 5, 6, 7, 8]";
+        let suite = SUITE
+            .replace("[[case]]\nvariant = \"fcnn_32_16\"", slow)
+            .replace("runs = 10", "runs = 1000000000")
+            .replace("seconds = 0.2", "seconds = 5.0");
+        Place::with(&suite.replace("variant = \"fcnn_16\"", "variant = \"fcnn_16\"\nbatch = [1]"))
+    }
+
+    #[test]
+    fn a_killed_case_costs_one_row_and_is_named_with_its_log() {
+        let place = slow();
+        let parent = start(&mut place.bench(&[]));
+        signal(case_of(parent.id()), "KILL");
+        wait_for("the failure", &place.out().join("results.jsonl"), |text| {
+            text.contains("\"record\":\"failure\"")
+        });
+        signal(case_of(parent.id()), "ABRT");
+        let ran = ran(parent.wait_with_output().unwrap());
+        expect(&ran, 1, &["FAILED fcnn_16", "killed by signal 9, probably out of memory", ".log"]);
+        expect(&ran, 1, &["FAILED fcnn_32_16", "crashed with signal 6"]);
+        let fast = SUITE.as_bytes();
+        assert!(!fast.is_empty());
+    }
+
+    #[test]
+    fn an_interruption_keeps_what_was_measured_and_resuming_completes_it() {
+        let place = slow();
+        let parent = start(&mut place.bench(&[]));
+        wait_for("the first row", &place.out().join("results.jsonl"), |text| {
+            text.contains("\"record\":\"row\"")
+        });
+        let child = case_of(parent.id());
+        signal(parent.id(), "INT");
+        let ran = ran(parent.wait_with_output().unwrap());
+        expect(&ran, 130, &["fcnn_16", "Not reached: fcnn_32_16", "--resume"]);
+        assert!(!std::path::Path::new(&format!("/proc/{child}/stat")).exists(), "child was left");
+        assert_eq!(place.rows(), ["fcnn_16"]);
+    }
+
+    #[test]
+    fn a_killed_parent_takes_its_child_along_and_loses_no_row() {
+        let place = slow();
+        let mut parent = start(&mut place.bench(&[]));
+        wait_for("the first row", &place.out().join("results.jsonl"), |text| {
+            text.contains("\"record\":\"row\"")
+        });
+        let child = case_of(parent.id());
+        signal(parent.id(), "KILL");
+        parent.wait().unwrap();
+        let stat = format!("/proc/{child}/stat");
+        let is_gone = || match std::fs::read_to_string(&stat) {
+            Err(_) => true,
+            Ok(text) => text.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" Z")),
+        };
+        let gone = (0..1_000).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            is_gone()
+        });
+        assert!(gone, "the child outlived its parent");
+        assert_eq!(place.rows(), ["fcnn_16"]);
+    }
+
+    #[test]
+    fn a_case_over_its_time_is_given_up() {
+        let place = slow();
+        let ran = run(&mut place.bench(&["--timeout", "1"]));
+        expect(&ran, 1, &["FAILED fcnn_16", "time limit"]);
+    }
+}
