@@ -4,7 +4,7 @@
 //! response normalisation in place of the layer scale: Woo et al., 2023,
 //! <https://arxiv.org/abs/2301.00808>, Table 14 lists the smaller sizes.
 
-use nearkin_nn::{Conv, Family, Init, ParameterKind, Scheme, Scope, Value, Variant};
+use nearkin_nn::{Config, Conv, Family, Init, ParameterKind, Scheme, Scope, Value, Variant};
 
 /// The variants of group `convnext`.
 pub static FAMILY: Family = Family {
@@ -20,9 +20,9 @@ pub static FAMILY: Family = Family {
         Variant::new("convnext_atto", |s, x| convnext(s, x, ATTO.conv_mlp())),
         Variant::new("convnext_femto", |s, x| convnext(s, x, FEMTO.conv_mlp())),
         Variant::new("convnext_pico", |s, x| convnext(s, x, PICO.conv_mlp())),
-        Variant::new("convnext_nano", |s, x| convnext(s, x, NANO.conv_mlp())),
-        Variant::new("convnext_tiny", |s, x| convnext(s, x, TINY)),
-        Variant::new("convnext_small", |s, x| convnext(s, x, SMALL)),
+        Variant::new("convnext_nano", |s, x| convnext(s, x, NANO.conv_mlp())).config(IN12K),
+        Variant::new("convnext_tiny", |s, x| convnext(s, x, TINY)).config(IN12K),
+        Variant::new("convnext_small", |s, x| convnext(s, x, SMALL)).config(IN12K),
         Variant::new("convnext_base", |s, x| convnext(s, x, BASE)),
         Variant::new("convnext_large", |s, x| convnext(s, x, LARGE)),
         Variant::new("convnext_xlarge", |s, x| convnext(s, x, XLARGE)),
@@ -34,10 +34,13 @@ pub static FAMILY: Family = Family {
         Variant::new("convnextv2_small", |s, x| convnext(s, x, SMALL.v2())),
         Variant::new("convnextv2_base", |s, x| convnext(s, x, BASE.v2())),
         Variant::new("convnextv2_large", |s, x| convnext(s, x, LARGE.v2())),
-        Variant::new("convnextv2_huge", |s, x| convnext(s, x, HUGE.v2())),
+        Variant::new("convnextv2_huge", |s, x| convnext(s, x, HUGE.v2())).config(AT_384),
     ],
     sized: None,
 };
+
+const IN12K: Config = Config::IMAGENET.crop(0.95);
+const AT_384: Config = Config::IMAGENET.image(384).crop(1.0);
 
 /// Blocks and channels of each stage, and what else distinguishes the variants.
 #[derive(Clone, Copy)]

@@ -15,7 +15,7 @@ pub static FAMILY: Family = Family {
     scheme: Scheme { conv: Init::KaimingNormalFanOut, ..Scheme::TORCH },
     variants: &[
         Variant::new("resnet18", |s, x| resnet(s, x, BASIC, [2, 2, 2, 2])).config(A1),
-        Variant::new("resnet18d", |s, x| resnet(s, x, BASIC.d(), [2, 2, 2, 2])).config(A1),
+        Variant::new("resnet18d", |s, x| resnet(s, x, BASIC.d(), [2, 2, 2, 2])),
         Variant::new("resnet26", |s, x| resnet(s, x, BOTTLENECK, [2, 2, 2, 2])),
         Variant::new("resnet26d", |s, x| resnet(s, x, BOTTLENECK.d(), [2, 2, 2, 2])),
         Variant::new("resnet34", |s, x| resnet(s, x, BASIC, [3, 4, 6, 3])).config(A1),
@@ -28,7 +28,8 @@ pub static FAMILY: Family = Family {
         Variant::new("resnet152d", |s, x| resnet(s, x, BOTTLENECK.d(), [3, 8, 36, 3])).config(RA2),
         Variant::new("resnet200", |s, x| resnet(s, x, BOTTLENECK, [3, 24, 36, 3])),
         Variant::new("wide_resnet50_2", |s, x| resnet(s, x, WIDE, [3, 4, 6, 3])),
-        Variant::new("wide_resnet101_2", |s, x| resnet(s, x, WIDE, [3, 4, 23, 3])),
+        Variant::new("wide_resnet101_2", |s, x| resnet(s, x, WIDE, [3, 4, 23, 3]))
+            .config(Config::IMAGENET.bilinear()),
     ],
     sized: None,
 };
