@@ -1,1 +1,20 @@
-//! Builder of image architectures as ONNX graphs, and their weights by name
+#![doc = include_str!("../README.md")]
+
+mod architecture;
+mod family;
+mod init;
+mod layers;
+mod parameter;
+pub mod reference;
+mod scope;
+mod weights;
+
+pub use architecture::{Architecture, EMBEDDING, INPUT, LOGITS};
+pub use family::{
+    Build, BuildSized, Config, Entry, Family, Interpolation, Options, Sized, Variant,
+};
+pub use init::{Init, Scheme};
+pub use layers::{Conv, Linear, Pool};
+pub use parameter::{Parameter, ParameterKind, Role};
+pub use scope::{BuildError, NormKind, Problem, Scope, Value};
+pub use weights::{LoadError, Loaded, NameMismatch, Weights};
