@@ -235,9 +235,12 @@ impl Bench {
         let preparation = Preparation {
             suite: &self.suite,
             images: &self.images.folder,
+            registry: &Registry::standard(),
             environment: &self.environment,
         };
-        let mut prepare = |case: &PlannedCase, path: &Path| preparation.prepare(case, path);
+        let mut prepare = |case: &PlannedCase, folder: &Path| {
+            preparation.prepare(case, folder).map_err(|error| error.to_string())
+        };
         let mut progress = Progress::to_stderr(self.cases.len(), quiet);
         let outcome = runner.run(&self.cases, &earlier, &mut log, &mut prepare, &mut progress)?;
         let smallest_difference = quality::smallest_difference(self.images.test.len());

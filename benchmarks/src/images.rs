@@ -154,7 +154,10 @@ mod tests {
     #[test]
     fn the_digits_are_inside() {
         let digits = digits();
-        assert_eq!((digits.train.len(), digits.test.len(), digits.train.classes()), (1347, 450, 10));
+        assert_eq!(
+            (digits.train.len(), digits.test.len(), digits.train.classes()),
+            (1347, 450, 10)
+        );
         assert_eq!(digits.test.class_counts(), [45, 46, 44, 46, 45, 46, 45, 45, 43, 45]);
     }
 

@@ -31,12 +31,6 @@ pub enum PlanError {
     /// The suite or the command line names a variant that the zoo lacks.
     #[error(transparent)]
     UnknownVariant(#[from] UnknownVariant),
-    /// A pattern matches no variant.
-    #[error("pattern {pattern:?}: expected to match a variant, found none; `nearkin zoo list` shows all")]
-    NoMatch {
-        /// The pattern.
-        pattern: String,
-    },
     /// A variant cannot be built as asked.
     #[error("{variant} at {size}x{size}: {source}")]
     Build {
@@ -59,7 +53,7 @@ pub fn options(input: [usize; 3]) -> Options {
 
 /// The cases of `suite`, or those that `patterns` choose.
 ///
-/// With patterns (`*` and `?` as in a shell), the zoo's variants that match one are measured
+/// With patterns (see [`Registry::matching`]), the zoo's variants that match one are measured
 /// under the suite's protocol: the suite's own cases first, as the suite has them, then others in
 /// the zoo's order with the suite's common input. `batch` replaces every case's batch sizes.
 ///
@@ -89,18 +83,10 @@ fn choose(
     }
     let mut names: Vec<String> = Vec::new();
     for pattern in patterns {
-        let mut found: Vec<_> =
-            registry.matching(pattern).iter().map(|entry| entry.name().to_owned()).collect();
-        if found.is_empty() {
-            if pattern.contains(['*', '?']) {
-                return Err(PlanError::NoMatch { pattern: pattern.clone() });
-            }
-            // Names that say their own sizes are in no list, but can be looked up.
-            found.push(registry.variant(pattern)?.name().to_owned());
-        }
-        for name in found {
-            if !names.contains(&name) {
-                names.push(name);
+        let found = registry.matching(pattern)?;
+        for name in found.iter().map(|entry| entry.name()) {
+            if !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
             }
         }
     }
@@ -152,13 +138,13 @@ fn planned(
     Ok(PlannedCase {
         key,
         variant: case.variant.clone(),
-        family: architecture.group().to_owned(),
+        family: architecture.group.to_owned(),
         weights,
         input: shape,
         batch: case.batch.clone(),
         params: architecture.parameter_count(),
-        macs: architecture.macs(),
-        embedding_width: architecture.embedding_width(),
+        macs: architecture.macs,
+        embedding_width: architecture.embedding_width,
         crop: "none; bilinear resize of the whole image".to_owned(),
     })
 }

@@ -63,7 +63,7 @@ pub enum RunError {
     },
 }
 
-/// Writes the model of a case to a file and says what its child must know, or why it cannot be.
+/// Writes the model of a case into a folder and says what its child must know, or why it cannot.
 pub type Prepare<'a> = dyn FnMut(&PlannedCase, &Path) -> Result<CaseSpec, String> + 'a;
 
 impl Runner<'_> {
@@ -135,7 +135,12 @@ impl Runner<'_> {
     ) -> Result<CaseEnd, RunError> {
         let begin = Instant::now();
         let slug = slug(&case.key, &case.variant);
-        let model = self.folder.join(WORK).join(format!("{slug}.onnx"));
+        let work = self.folder.join(WORK).join(&slug);
+        std::fs::create_dir_all(&work).map_err(|source| RunError::Io {
+            path: work.clone(),
+            action: "create the folder",
+            source,
+        })?;
         let mut failure = Failure {
             key: case.key.clone(),
             variant: case.variant.clone(),
@@ -143,15 +148,15 @@ impl Runner<'_> {
             stage: Some("build".to_owned()),
             log: None,
         };
-        let end = match prepare(case, &model) {
+        let end = match prepare(case, &work) {
             Err(reason) => {
                 failure.reason = reason;
                 CaseEnd::Failure(failure)
             }
             Ok(spec) => self.attempts(case, spec, &slug, failure, begin, progress)?,
         };
-        // A model file is large and can be made again; failing to remove it loses no result.
-        let _ = std::fs::remove_file(&model);
+        // Model files are large and can be made again; failing to remove them loses no result.
+        let _ = std::fs::remove_dir_all(&work);
         Ok(end)
     }
 
@@ -299,12 +304,13 @@ mod tests {
                 interrupted: &self.interrupted,
             };
             let mut log = ResultsLog::resume(self.folder.path(), &environment()).unwrap().log;
-            let mut prepare = |case: &PlannedCase, path: &Path| {
+            let mut prepare = |case: &PlannedCase, folder: &Path| {
                 if case.variant == "unbuildable" {
                     return Err("no room for its weights".to_owned());
                 }
-                std::fs::write(path, "model").unwrap();
-                Ok(spec(case, path))
+                let model = folder.join("model.onnx");
+                std::fs::write(&model, "model").unwrap();
+                Ok(spec(case, &model))
             };
             runner.run(&plan, earlier, &mut log, &mut prepare, &mut Progress::Quiet).unwrap()
         }

@@ -153,7 +153,7 @@ fn latest(base: &Path, suite: &str) -> Option<PathBuf> {
 fn failure(error: BenchError) -> Failure {
     let exit = match &error {
         BenchError::Suite(SuiteError::Unknown { .. }) | BenchError::Batch { .. } => Exit::Usage,
-        BenchError::Plan(PlanError::UnknownVariant(_) | PlanError::NoMatch { .. }) => Exit::Usage,
+        BenchError::Plan(PlanError::UnknownVariant(_)) => Exit::Usage,
         BenchError::Suite(_) | BenchError::Images(_) | BenchError::Plan(_) => Exit::BadInput,
         BenchError::Engine(_) => Exit::Unavailable,
         BenchError::Log(
