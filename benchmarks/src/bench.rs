@@ -10,7 +10,7 @@ use crate::build::Build;
 use crate::engine::{self, EngineAsked, EngineError};
 use crate::environment::{EngineFound, Environment};
 use crate::images::{Images, ImagesError};
-use crate::log::{LogError, ResultsLog};
+use crate::log::{LogError, ResultsLog, TORN};
 use crate::machine::Machine;
 use crate::plan::{Conditions, PlanError, plan};
 use crate::planned::PlannedCase;
@@ -21,7 +21,8 @@ use crate::report::Report;
 use crate::runner::{RunError, Runner};
 use crate::suite::{Suite, SuiteError, is_ascending};
 use crate::table::{Align, Table};
-use crate::{quality, utc};
+use crate::utc;
+use crate::quality::smallest_difference;
 
 /// What the user asked for.
 #[derive(Debug, Clone, Default)]
@@ -83,15 +84,6 @@ pub enum BenchError {
     /// A result could not be kept; earlier ones are on the disk.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// The tables could not be written; the results are on the disk.
-    #[error("{path}: cannot write the tables: {source}", path = path.display())]
-    Tables {
-        /// The result folder.
-        path: PathBuf,
-        /// The system's reason.
-        #[source]
-        source: std::io::Error,
-    },
 }
 
 /// A comparison that is ready to run.
@@ -124,7 +116,7 @@ impl Bench {
             let conditions = Conditions {
                 runtime: &found.runtime,
                 device: &found.device,
-                threads,
+                threads: threads.get(),
                 seed,
                 data_sha256: &data_sha256,
             };
@@ -211,7 +203,7 @@ impl Bench {
     /// `interrupted` is set, the present case is dropped and the report holds what there is.
     ///
     /// # Errors
-    /// [`BenchError::Log`], [`BenchError::Run`], [`BenchError::Tables`].
+    /// [`BenchError::Log`] before anything is measured, [`BenchError::Run`] later.
     pub fn run(
         &self,
         folder: &Path,
@@ -219,8 +211,16 @@ impl Bench {
         interrupted: &AtomicBool,
         quiet: bool,
     ) -> Result<Report, BenchError> {
+        let mut progress = Progress::to_stderr(self.cases.len(), quiet);
         let (mut log, earlier) = if resume {
             let again = ResultsLog::resume(folder, &self.environment)?;
+            if again.torn_bytes > 0 {
+                progress.note(&format!(
+                    "{}: its last line was torn; {} bytes moved to {TORN}, that case runs again",
+                    again.log.path().display(),
+                    again.torn_bytes,
+                ));
+            }
             (again.log, again.records)
         } else {
             (ResultsLog::create(folder, &self.environment)?, Vec::new())
@@ -241,17 +241,13 @@ impl Bench {
         let mut prepare = |case: &PlannedCase, folder: &Path| {
             preparation.prepare(case, folder).map_err(|error| error.to_string())
         };
-        let mut progress = Progress::to_stderr(self.cases.len(), quiet);
         let outcome = runner.run(&self.cases, &earlier, &mut log, &mut prepare, &mut progress)?;
-        let smallest_difference = quality::smallest_difference(self.images.test.len());
-        let report = Report {
+        Ok(Report {
             environment: self.environment.clone(),
+            smallest_difference: smallest_difference(&outcome.rows),
             rows: outcome.rows,
             failures: outcome.failures,
             not_reached: outcome.not_reached,
-            smallest_difference,
-        };
-        report.write(folder).map_err(|source| BenchError::Tables { path: folder.into(), source })?;
-        Ok(report)
+        })
     }
 }

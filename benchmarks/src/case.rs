@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::EngineSpec;
 use crate::record::Measured;
 use crate::suite::{Probe, Timing};
 
@@ -22,14 +23,8 @@ pub struct CaseSpec {
     pub mean: f32,
     /// Divides what is left.
     pub std: f32,
-    /// `ort` or `tract`.
-    pub runtime: String,
-    /// The shared library of ONNX Runtime; `None` for the first that is found.
-    pub library: Option<PathBuf>,
-    /// `cpu`, `cuda` or `auto`.
-    pub device: String,
-    /// Threads of one run, at least 1.
-    pub threads: usize,
+    /// What runs it, and where.
+    pub engine: EngineSpec,
     /// Batch sizes to try for throughput, ascending.
     pub batch: Vec<usize>,
     /// The folder of the images.

@@ -1,7 +1,7 @@
 //! One child process, watched: its lines as they come, its log, its end.
 //!
 //! The parent keeps the child's standard input open for as long as it wants the child to live. A
-//! child that calls [`exit_when_abandoned`] therefore ends by itself if the parent is killed. On
+//! child that calls [`first_line`] therefore ends by itself if the parent is killed. On
 //! Unix the child has its own process group, so that Ctrl-C in a terminal reaches only the parent,
 //! which then decides.
 
@@ -192,15 +192,22 @@ fn last_line(log: &Path) -> Option<String> {
     Some(line.chars().take(200).collect())
 }
 
-/// Ends this process with `status` when its standard input ends: the parent is gone, or wants it
-/// gone. Everything the parent sends later is ignored.
-pub fn exit_when_abandoned(status: i32) {
-    std::thread::spawn(move || {
+/// The first line of this process's standard input, for a child of [`run`].
+///
+/// From then on this process ends with status 130 as soon as its standard input does: the parent
+/// is gone, or wants it gone. Whatever else the parent sends is ignored.
+///
+/// # Errors
+/// The system's.
+pub fn first_line() -> io::Result<String> {
+    let mut line = String::new();
+    io::stdin().read_line(&mut line)?;
+    std::thread::spawn(|| {
         let mut rest = [0; 256];
-        let mut stdin = io::stdin();
-        while !matches!(stdin.read(&mut rest), Ok(0) | Err(_)) {}
-        std::process::exit(status);
+        while !matches!(io::stdin().read(&mut rest), Ok(0) | Err(_)) {}
+        std::process::exit(130);
     });
+    Ok(line)
 }
 
 #[cfg(all(test, unix))]

@@ -1,17 +1,17 @@
 //! Under which conditions a run was made, and whether a later one may join it.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 
 use serde::{Deserialize, Serialize};
 
 use crate::build::Build;
 use crate::machine::Machine;
-use crate::record::FORMAT;
 
 /// The first line of `results.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
-    /// [`FORMAT`] when it was written.
+    /// [`crate::record::FORMAT`] when it was written.
     pub format: u32,
     /// When the run began, in UTC.
     pub started_utc: String,
@@ -26,7 +26,7 @@ pub struct Environment {
     /// Seed of weights and splits.
     pub seed: u64,
     /// Threads of one run.
-    pub threads: usize,
+    pub threads: NonZeroUsize,
     /// The engine that every case runs on.
     pub engine: EngineFound,
     /// What nearkin was built from.
@@ -119,6 +119,7 @@ impl Environment {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::record::FORMAT;
 
     pub(crate) fn sample() -> Environment {
         Environment {
@@ -129,7 +130,7 @@ pub(crate) mod tests {
             suite_sha256: "00".to_owned(),
             data_sha256: "11".to_owned(),
             seed: 0,
-            threads: 2,
+            threads: NonZeroUsize::new(2).unwrap(),
             engine: EngineFound {
                 runtime: "tract".to_owned(),
                 version: "0".to_owned(),
@@ -154,7 +155,7 @@ pub(crate) mod tests {
     fn every_difference_is_named_with_both_values() {
         let mut now = sample();
         now.suite_sha256 = "22".to_owned();
-        now.threads = 1;
+        now.threads = NonZeroUsize::MIN;
         let text: Vec<_> = sample().differences(&now).iter().map(ToString::to_string).collect();
         assert_eq!(text, ["suite text: 00 there, 22 now", "threads: 2 there, 1 now"]);
     }

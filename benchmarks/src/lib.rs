@@ -1,17 +1,23 @@
-//! Compares architectures: suites, case runner, results and tables
+#![doc = include_str!("../README.md")]
+
+pub mod bench;
 pub mod build;
 pub mod case;
 pub mod child;
+pub mod engine;
 pub mod environment;
 pub mod files;
 pub mod images;
+pub mod latency;
 pub mod log;
 pub mod machine;
+pub mod measure;
 pub mod memory;
 pub mod plan;
 pub mod planned;
 pub mod prepare;
 pub mod progress;
+pub mod quality;
 pub mod record;
 pub mod report;
 pub mod runner;
@@ -19,3 +25,5 @@ pub mod suite;
 pub mod table;
 pub mod timing;
 mod utc;
+
+pub use utc::stamp;

@@ -11,6 +11,7 @@ use nearkin_onnx::{Model, WriteError};
 use nearkin_zoo::{Registry, UnknownVariant};
 
 use crate::case::CaseSpec;
+use crate::engine::EngineSpec;
 use crate::environment::Environment;
 use crate::files::write_whole;
 use crate::plan::options;
@@ -79,10 +80,12 @@ impl Preparation<'_> {
             input: case.input,
             mean: input.mean,
             std: input.std,
-            runtime: engine.runtime.clone(),
-            library: engine.library.as_ref().map(Into::into),
-            device: engine.device.clone(),
-            threads: *threads,
+            engine: EngineSpec {
+                runtime: engine.runtime.clone(),
+                device: engine.device.clone(),
+                threads: *threads,
+                library: engine.library.as_ref().map(Into::into),
+            },
             batch: case.batch.clone(),
             data: self.images.to_owned(),
             probe: *probe,
@@ -126,7 +129,7 @@ mod tests {
         let mut case = case(variant);
         case.weights.seed = Some(seed);
         let spec = preparation.prepare(&case, folder.path())?;
-        assert_eq!((spec.threads, spec.runtime.as_str()), (2, "tract"));
+        assert_eq!((spec.engine.threads.get(), spec.engine.runtime.as_str()), (2, "tract"));
         Ok(std::fs::read(spec.model).unwrap())
     }
 

@@ -75,6 +75,17 @@ impl Progress {
         }
     }
 
+    /// Something the user should know.
+    pub fn note(&mut self, text: &str) {
+        match self {
+            Self::Bar(bar) => {
+                let _ = bar.write(text);
+            }
+            Self::Lines { .. } => say(text),
+            Self::Quiet => {}
+        }
+    }
+
     /// The run is over: removes the bar.
     pub fn finish(&mut self) {
         if let Self::Bar(bar) = self {

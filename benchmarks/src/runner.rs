@@ -273,6 +273,7 @@ fn slug(key: &str, variant: &str) -> String {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+    use crate::engine::EngineSpec;
     use crate::environment::tests::sample as environment;
     use crate::planned::tests::case;
     use crate::record::tests::row;
@@ -327,10 +328,12 @@ mod tests {
             input: case.input,
             mean: 0.5,
             std: 0.5,
-            runtime: case.variant.clone(),
-            library: None,
-            device: "cpu".to_owned(),
-            threads: 1,
+            engine: EngineSpec {
+                runtime: case.variant.clone(),
+                device: "cpu".to_owned(),
+                threads: std::num::NonZeroUsize::MIN,
+                library: None,
+            },
             batch: case.batch.clone(),
             data: PathBuf::new(),
             probe: suite.probe,

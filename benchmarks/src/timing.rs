@@ -26,7 +26,7 @@ pub fn time_runs<E>(
     }
     let limit = Duration::from_secs_f64(timing.seconds.min(1e9));
     let begin = Instant::now();
-    let mut milliseconds = Vec::with_capacity(timing.runs);
+    let mut milliseconds = Vec::new();
     while milliseconds.len() < timing.runs
         && (milliseconds.len() < FEWEST_RUNS || begin.elapsed() < limit)
     {
@@ -38,7 +38,7 @@ pub fn time_runs<E>(
 }
 
 /// Quantiles of a set of timed runs, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Quantiles {
     /// Counted runs.
     pub runs: usize,

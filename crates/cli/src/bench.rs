@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use nearkin_bench::bench::{Bench, BenchError, Children, Config};
+use nearkin_bench::engine::EngineError;
 use nearkin_bench::files::write_whole;
 use nearkin_bench::log::LogError;
 use nearkin_bench::plan::PlanError;
@@ -109,6 +110,10 @@ impl Arguments {
         let report = bench.run(&folder, self.resume, interrupted, quiet).map_err(failure)?;
         let notes: String = report.notes(&folder).iter().map(|note| format!("{note}\n")).collect();
         output::print(&format!("{}\n{notes}", report.table().to_text()))?;
+        report
+            .write(&folder)
+            .with_context(|| format!("{}: cannot write the tables", folder.display()))
+            .or_exit(Exit::NotWritable)?;
         if let Some(path) = &self.json {
             let json = report.json().or_exit(Exit::NotWritable)?;
             write_whole(path, json.as_bytes())
@@ -155,12 +160,13 @@ fn failure(error: BenchError) -> Failure {
         BenchError::Suite(SuiteError::Unknown { .. }) | BenchError::Batch { .. } => Exit::Usage,
         BenchError::Plan(PlanError::UnknownVariant(_)) => Exit::Usage,
         BenchError::Suite(_) | BenchError::Images(_) | BenchError::Plan(_) => Exit::BadInput,
+        BenchError::Engine(EngineError::Interrupted) => Exit::Interrupted,
         BenchError::Engine(_) => Exit::Unavailable,
         BenchError::Log(
             LogError::Exists { .. } | LogError::OtherConditions { .. },
         ) => Exit::Usage,
         BenchError::Log(LogError::NotARecord { .. } | LogError::Order { .. }) => Exit::BadInput,
-        BenchError::Log(_) | BenchError::Run(_) | BenchError::Tables { .. } => Exit::NotWritable,
+        BenchError::Log(_) | BenchError::Run(_) => Exit::NotWritable,
     };
     Failure { exit, error: error.into() }
 }

@@ -11,7 +11,7 @@ pub(crate) struct CaseArguments {}
 
 impl CaseArguments {
     pub(crate) fn run(&self) -> Ended {
-        let done = nearkin_bench::measure::serve(io::stdin().lock(), io::stdout())
+        let done = nearkin_bench::measure::serve(io::stdout())
             .or_exit(Exit::BadInput)?;
         Ok(if done { Exit::Done } else { Exit::SomeFailed })
     }
@@ -19,11 +19,11 @@ impl CaseArguments {
 
 /// Try the engine on standard input with a small model and answer on standard output.
 #[derive(Debug, clap::Args)]
-pub(crate) struct EngineTrial {}
+pub(crate) struct EngineArguments {}
 
-impl EngineTrial {
+impl EngineArguments {
     pub(crate) fn run(&self) -> Ended {
-        let found = nearkin_bench::engine::serve(io::stdin().lock(), io::stdout())
+        let found = nearkin_bench::engine::serve(io::stdout())
             .or_exit(Exit::BadInput)?;
         Ok(if found { Exit::Done } else { Exit::Unavailable })
     }

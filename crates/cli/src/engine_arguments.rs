@@ -30,8 +30,8 @@ impl EngineArguments {
     /// What was asked for.
     pub(crate) fn asked(&self) -> EngineAsked {
         EngineAsked {
-            runtime: self.runtime.to_string(),
-            device: self.device.to_string(),
+            runtime: self.runtime,
+            device: self.device,
             threads: self.threads,
             library: self.onnxruntime.clone(),
         }

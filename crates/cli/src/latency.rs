@@ -3,8 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use anyhow::anyhow;
 use nearkin_bench::latency::{self, LatencyError};
+use nearkin_runtime::LoadError;
 
 use crate::Ended;
 use crate::engine_arguments::EngineArguments;
@@ -31,19 +31,25 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     pub(crate) fn run(&self) -> Ended {
-        let asked = self.engine.asked();
-        let served =
-            latency::serve(&self.model, &asked, self.batch.get(), io::stdin().lock(), io::stdout());
+        let engine = self.engine.asked().spec();
+        let (requests, answers) = (io::stdin().lock(), io::stdout());
+        let served = latency::serve(&self.model, &engine, self.batch.get(), requests, answers);
         match served {
             Ok(()) => Ok(Exit::Done),
             Err(error) => {
                 let exit = match &error {
-                    LatencyError::Engine(_) => Exit::Unavailable,
-                    LatencyError::Request { .. } => Exit::Usage,
-                    LatencyError::Answer(_) => Exit::NotWritable,
-                    _ => Exit::BadInput,
+                    LatencyError::Load(
+                        LoadError::Library(_)
+                        | LoadError::Device { .. }
+                        | LoadError::NoTract
+                        | LoadError::Threads { .. },
+                    ) => Exit::Unavailable,
+                    LatencyError::Option(_) | LatencyError::Request { .. } => Exit::Usage,
+                    LatencyError::Load(_) | LatencyError::Input { .. } => Exit::BadInput,
+                    LatencyError::Run(_) => Exit::SomeFailed,
+                    LatencyError::Pipe(_) => Exit::NotWritable,
                 };
-                Err(Failure { exit, error: anyhow!(error) })
+                Err(Failure { exit, error: error.into() })
             }
         }
     }

@@ -4,8 +4,9 @@
 //! that returns how the program ends. This file only parses, dispatches and reports.
 
 mod bench;
-mod case;
+mod children;
 mod completions;
+mod engine_arguments;
 mod exit;
 mod interrupt;
 mod latency;
@@ -38,7 +39,9 @@ enum Command {
     Bench(Box<bench::Arguments>),
     Completions(completions::Arguments),
     #[command(hide = true)]
-    Case(case::Arguments),
+    Case(children::CaseArguments),
+    #[command(hide = true)]
+    Engine(children::EngineArguments),
     #[command(hide = true)]
     Latency(latency::Arguments),
 }
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => arguments.run(quiet),
         Command::Completions(arguments) => arguments.run(),
         Command::Case(arguments) => arguments.run(),
+        Command::Engine(arguments) => arguments.run(),
         Command::Latency(arguments) => arguments.run(),
     };
     match ended {

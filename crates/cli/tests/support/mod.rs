@@ -126,7 +126,7 @@ pub fn expect(ran: &Ran, code: i32, parts: &[&str]) {
 /// The process that runs a case of `parent`, once there is one.
 #[cfg(target_os = "linux")]
 pub fn case_of(parent: u32) -> u32 {
-    for _ in 0..2_000 {
+    for _ in 0..12_000 {
         for entry in std::fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
             let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
             let read = |name| std::fs::read_to_string(entry.path().join(name)).unwrap_or_default();
@@ -150,7 +150,7 @@ pub fn signal(pid: u32, name: &str) {
 }
 
 pub fn wait_for(what: &str, path: &Path, holds: impl Fn(&str) -> bool) {
-    for _ in 0..2_000 {
+    for _ in 0..12_000 {
         if std::fs::read_to_string(path).is_ok_and(|text| holds(&text)) {
             return;
         }

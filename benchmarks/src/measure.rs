@@ -1,0 +1,213 @@
+//! The child's side of a case: loads the model, times it, embeds the images, judges the embeddings.
+//!
+//! Order matters. Memory and speed are measured before any image is read, so that the peak is that
+//! of the engine and the model. Timed runs take a pseudo-random batch of the model's input size.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::time::Instant;
+
+use nearkin_data::{Interpolation, Part, Preprocess, PreprocessError};
+use nearkin_runtime::{
+    EngineChoice, Library, LibraryError, LoadError, Options, ParseOptionError, RunError, Session,
+};
+use ndarray::{Array2, s};
+
+use crate::case::{CaseSpec, Message, Stage};
+use crate::images::{Images, ImagesError};
+use crate::latency::noise;
+use crate::quality::{self, QualityError, Sample};
+use crate::record::{EngineNote, Measured, Memory, Speed, Throughput};
+use crate::timing::{Quantiles, time_runs};
+use crate::{child, memory};
+
+/// Why a case cannot be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum MeasureError {
+    /// The runtime or device was named wrongly.
+    #[error(transparent)]
+    Option(#[from] ParseOptionError),
+    /// ONNX Runtime's library cannot be loaded.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    /// The model cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A run failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The images cannot be read.
+    #[error(transparent)]
+    Images(#[from] ImagesError),
+    /// The images cannot be brought to the model's input.
+    #[error(transparent)]
+    Preprocess(#[from] PreprocessError),
+    /// The embedding's width is not the same in every batch.
+    #[error("embedding of image {image}: expected {expected} numbers, found {found}")]
+    Width {
+        /// The first image of the batch.
+        image: usize,
+        /// Numbers in earlier rows.
+        expected: usize,
+        /// Numbers in this one.
+        found: usize,
+    },
+    /// The embeddings cannot be judged.
+    #[error(transparent)]
+    Quality(#[from] QualityError),
+    /// The parent does not hear.
+    #[error("cannot tell the parent process: {0}")]
+    Tell(#[from] io::Error),
+}
+
+/// Reads a [`CaseSpec`] from standard input, measures it, and answers with [`Message`]s on `out`.
+/// Returns whether there is a result.
+///
+/// # Errors
+/// The system's, of reading or answering.
+pub fn serve(mut out: impl Write) -> io::Result<bool> {
+    let line = child::first_line()?;
+    let spec: CaseSpec = serde_json::from_str(&line)?;
+    let mut tell = |message: &Message| {
+        writeln!(out, "{}", serde_json::to_string(message)?)?;
+        out.flush()
+    };
+    let answer = match measure(&spec, &mut |stage| tell(&Message::Stage(stage))) {
+        Ok(measured) => Message::Measured(Box::new(measured)),
+        Err(error) => Message::Failed(error.to_string()),
+    };
+    tell(&answer)?;
+    Ok(matches!(answer, Message::Measured(_)))
+}
+
+type Tell<'a> = dyn FnMut(Stage) -> io::Result<()> + 'a;
+
+/// Measures one case, telling every stage it enters.
+///
+/// # Errors
+/// [`MeasureError`].
+pub fn measure(spec: &CaseSpec, tell: &mut Tell<'_>) -> Result<Measured, MeasureError> {
+    let mut stages = Stages { tell, seconds: BTreeMap::new(), present: None };
+    let options = spec.engine.options()?;
+    stages.enter(Stage::Engine)?;
+    load_library(&options)?;
+    let empty_bytes = memory::peak_bytes();
+
+    stages.enter(Stage::Load)?;
+    let mut session = Session::load(spec.model.as_path(), &options)?;
+    let load_peak_bytes = memory::peak_bytes();
+    let can_reset = memory::reset_peak().is_some();
+
+    stages.enter(Stage::Latency)?;
+    let latency = time(&mut session, spec, 1)?;
+    let run_peak_bytes = memory::peak_bytes().filter(|_| can_reset);
+
+    let mut throughput = Vec::new();
+    for &batch in &spec.batch {
+        stages.enter(Stage::Throughput { batch })?;
+        let run = time(&mut session, spec, batch)?;
+        throughput.push(Throughput { batch, images_per_s: batch as f64 * 1e3 / run.p50_ms, run });
+    }
+    let memory = empty_bytes.zip(load_peak_bytes).zip(memory::peak_bytes()).map(
+        |((empty_bytes, load_peak_bytes), last)| Memory {
+            empty_bytes,
+            load_peak_bytes,
+            run_peak_bytes,
+            peak_bytes: load_peak_bytes.max(last),
+        },
+    );
+    let report = session.report();
+    let speed =
+        Speed { load_s: report.load_s, model_bytes: report.model_bytes, latency, throughput };
+    let engine = EngineNote {
+        runtime: report.engine.to_owned(),
+        version: report.engine_version.clone(),
+        provider: report.provider.clone(),
+        nodes: report.nodes_per_provider.clone(),
+        threads: report.threads,
+    };
+
+    stages.enter(Stage::Embed)?;
+    let Images { train, test, .. } = &Images::read(&spec.data)?;
+    let batch = speed.best().map_or(1, |best| best.batch);
+    let train_embeddings = embed(&mut session, train, spec, batch)?;
+    let test_embeddings = embed(&mut session, test, spec, batch)?;
+    drop(session);
+
+    let train = Sample { embeddings: &train_embeddings, labels: train.labels() };
+    let test = Sample { embeddings: &test_embeddings, labels: test.labels() };
+    let quality =
+        quality::judge(train, test, &spec.probe, spec.seed, &mut |stage| stages.enter(stage))?;
+    Ok(Measured { quality, speed, memory, engine, stage_s: stages.finish() })
+}
+
+fn load_library(options: &Options) -> Result<(), LibraryError> {
+    if options.engine == EngineChoice::Tract {
+        return Ok(());
+    }
+    Library::find(options.library.as_deref(), options.device).map(|_| ())
+}
+
+fn time(session: &mut Session, spec: &CaseSpec, batch: usize) -> Result<Quantiles, MeasureError> {
+    let [channels, height, width] = spec.input;
+    let images = noise([batch, channels, height, width]);
+    let times = time_runs(&spec.timing, || session.embed(images.view()).map(drop))?;
+    // `time_runs` counts at least one run.
+    Ok(Quantiles::of(&times).unwrap_or_default())
+}
+
+fn embed(
+    session: &mut Session,
+    part: &Part,
+    spec: &CaseSpec,
+    batch: usize,
+) -> Result<Array2<f32>, MeasureError> {
+    let [channels, height, width] = spec.input;
+    let preprocess = Preprocess {
+        size: (height, width),
+        channels,
+        mean: vec![spec.mean; channels],
+        std: vec![spec.std; channels],
+        interpolation: Interpolation::Bilinear,
+    };
+    let mut batches = part.batches(&preprocess, batch)?;
+    let mut all: Option<Array2<f32>> = None;
+    while let Some(batch) = batches.next_batch() {
+        let rows = session.embed(batch.images)?;
+        let whole = all.get_or_insert_with(|| Array2::zeros((part.len(), rows.ncols())));
+        if whole.ncols() != rows.ncols() {
+            let (expected, found) = (whole.ncols(), rows.ncols());
+            return Err(MeasureError::Width { image: batch.indices.start, expected, found });
+        }
+        whole.slice_mut(s![batch.indices, ..]).assign(&rows);
+    }
+    // A part is never empty.
+    Ok(all.unwrap_or_default())
+}
+
+/// Tells each stage and counts its seconds.
+struct Stages<'a, 'b> {
+    tell: &'a mut Tell<'b>,
+    seconds: BTreeMap<String, f64>,
+    present: Option<(Stage, Instant)>,
+}
+
+impl Stages<'_, '_> {
+    fn enter(&mut self, stage: Stage) -> io::Result<()> {
+        self.leave();
+        self.present = Some((stage, Instant::now()));
+        (self.tell)(stage)
+    }
+
+    fn leave(&mut self) {
+        if let Some((stage, begin)) = self.present.take() {
+            *self.seconds.entry(stage.name().to_owned()).or_default() +=
+                begin.elapsed().as_secs_f64();
+        }
+    }
+
+    fn finish(mut self) -> BTreeMap<String, f64> {
+        self.leave();
+        self.seconds
+    }
+}
