@@ -24,6 +24,8 @@ pub struct Architecture {
     pub group: &'static str,
     /// What it was built for.
     pub options: Options,
+    /// Width of the logits; 0 if there is no head.
+    pub num_classes: usize,
     /// What the variant's default weights expect of images.
     pub config: Config,
     /// The name in timm of the layer that makes the logits.
@@ -59,8 +61,8 @@ pub(crate) fn build(
     let features = variant.features(&root, Value(Some(image)));
     let dims = root.dims(features);
     let embedding_width = root.width(features);
-    let logits = (options.num_classes > 0)
-        .then(|| root.head(family.classifier, features, options.num_classes));
+    let num_classes = options.num_classes.unwrap_or(variant.config.num_classes);
+    let logits = (num_classes > 0).then(|| root.head(family.classifier, features, num_classes));
     let builder = root.into_builder().ok_or_else(|| {
         argument("scopes that end with the building", "one that was kept".to_owned())
     })?;
@@ -84,6 +86,7 @@ pub(crate) fn build(
     Ok(Architecture {
         name: variant.name.to_string(),
         group: family.name,
+        num_classes,
         options: *options,
         config: variant.config,
         classifier: family.classifier,

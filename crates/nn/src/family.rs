@@ -77,6 +77,8 @@ pub struct Config {
     pub crop_pct: f32,
     /// How images are resized.
     pub interpolation: Interpolation,
+    /// Width of the logits; 0 where the default weights have no head.
+    pub num_classes: usize,
 }
 
 impl Config {
@@ -87,6 +89,7 @@ impl Config {
         std: [0.229, 0.224, 0.225],
         crop_pct: 0.875,
         interpolation: Interpolation::Bicubic,
+        num_classes: 1000,
     };
 
     /// 224 × 224, mean and deviation one half, bicubic, 90 % crop.
@@ -101,6 +104,11 @@ impl Config {
     /// The same with this crop.
     pub const fn crop(self, crop_pct: f32) -> Self {
         Self { crop_pct, ..self }
+    }
+
+    /// The same with a head of this width.
+    pub const fn num_classes(self, num_classes: usize) -> Self {
+        Self { num_classes, ..self }
     }
 
     /// The same, resized bilinearly.
@@ -132,8 +140,8 @@ impl Variant {
 /// What users choose beside the variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Width of the logits; 0 leaves the head out.
-    pub num_classes: usize,
+    /// Width of the logits; 0 leaves the head out; `None` is the variant's own.
+    pub num_classes: Option<usize>,
     /// Channels of the images.
     pub in_chans: usize,
     /// Height and width of the images; `None` is the variant's own.
@@ -141,9 +149,9 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// 1000 classes, 3 channels, the variant's own size.
+    /// 3 channels, and the variant's own size and head.
     fn default() -> Self {
-        Self { num_classes: 1000, in_chans: 3, img_size: None }
+        Self { num_classes: None, in_chans: 3, img_size: None }
     }
 }
 

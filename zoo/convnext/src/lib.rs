@@ -29,7 +29,7 @@ pub static FAMILY: Family = Family {
         Variant::new("convnextv2_atto", |s, x| convnext(s, x, ATTO.conv_mlp().v2())),
         Variant::new("convnextv2_femto", |s, x| convnext(s, x, FEMTO.conv_mlp().v2())),
         Variant::new("convnextv2_pico", |s, x| convnext(s, x, PICO.conv_mlp().v2())),
-        Variant::new("convnextv2_nano", |s, x| convnext(s, x, NANO.v2())),
+        Variant::new("convnextv2_nano", |s, x| convnext(s, x, NANO.conv_mlp().v2())),
         Variant::new("convnextv2_tiny", |s, x| convnext(s, x, TINY.v2())),
         Variant::new("convnextv2_small", |s, x| convnext(s, x, SMALL.v2())),
         Variant::new("convnextv2_base", |s, x| convnext(s, x, BASE.v2())),

@@ -40,7 +40,7 @@ fn references(folder: &Path) -> Vec<Reference> {
 
 fn build(reference: &Reference) -> Architecture {
     let entry = Registry::standard().variant(&reference.model).unwrap();
-    let options = Options { num_classes: reference.num_classes, ..Options::default() };
+    let options = Options { num_classes: Some(reference.num_classes), ..Options::default() };
     entry.build(&options).unwrap()
 }
 
@@ -124,7 +124,7 @@ fn every_listed_variant_of_a_group_is_built() {
 #[test]
 fn variants_take_the_options_that_timm_users_expect() {
     for entry in Registry::standard().entries() {
-        let options = Options { num_classes: 0, in_chans: 1, img_size: Some((64, 96)) };
+        let options = Options { num_classes: Some(0), in_chans: 1, img_size: Some((64, 96)) };
         let built = match entry.build(&options) {
             Ok(built) => built,
             // A patch size that does not divide the image is refused by name.
@@ -141,7 +141,7 @@ fn variants_take_the_options_that_timm_users_expect() {
             .map(|&id| built.graph().value(id).name.as_str())
             .collect();
         assert_eq!(names, ["embedding"], "{}", built.name);
-        let ten = entry.build(&Options { num_classes: 10, ..options }).unwrap();
+        let ten = entry.build(&Options { num_classes: Some(10), ..options }).unwrap();
         assert_eq!(
             ten.parameter_count() - built.parameter_count(),
             10 * (ten.embedding_width as u64 + 1),

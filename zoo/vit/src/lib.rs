@@ -26,10 +26,12 @@ pub static FAMILY: Family = Family {
         Variant::new("vit_base_patch16_224", |s, x| vit(s, x, 16, BASE)).config(AT_224),
         Variant::new("vit_base_patch16_384", |s, x| vit(s, x, 16, BASE)).config(AT_384),
         Variant::new("vit_base_patch8_224", |s, x| vit(s, x, 8, BASE)).config(AT_224),
-        Variant::new("vit_large_patch32_224", |s, x| vit(s, x, 32, LARGE)).config(AT_224),
+        Variant::new("vit_large_patch32_224", |s, x| vit(s, x, 32, LARGE))
+            .config(AT_224.num_classes(0)),
         Variant::new("vit_large_patch16_224", |s, x| vit(s, x, 16, LARGE)).config(AT_224),
         Variant::new("vit_large_patch16_384", |s, x| vit(s, x, 16, LARGE)).config(AT_384),
-        Variant::new("vit_huge_patch14_224", |s, x| vit(s, x, 14, HUGE)).config(AT_224),
+        Variant::new("vit_huge_patch14_224", |s, x| vit(s, x, 14, HUGE))
+            .config(AT_224.num_classes(0)),
     ],
     sized: None,
 };

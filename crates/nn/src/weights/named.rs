@@ -157,7 +157,7 @@ fn load(
         }
     }
     // An unwanted head is no mistake.
-    if architecture.options.num_classes == 0 {
+    if architecture.num_classes == 0 {
         let head = format!("{}.", architecture.classifier);
         sources.retain(|name, _| !name.starts_with(&head));
     }
