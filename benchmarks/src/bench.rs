@@ -16,13 +16,13 @@ use crate::plan::{Conditions, PlanError, plan};
 use crate::planned::PlannedCase;
 use crate::prepare::Preparation;
 use crate::progress::Progress;
+use crate::quality::smallest_difference;
 use crate::record::FORMAT;
 use crate::report::Report;
 use crate::runner::{RunError, Runner};
 use crate::suite::{Suite, SuiteError, is_ascending};
 use crate::table::{Align, Table};
 use crate::utc;
-use crate::quality::smallest_difference;
 
 /// What the user asked for.
 #[derive(Debug, Clone, Default)]

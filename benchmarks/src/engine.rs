@@ -8,10 +8,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
+use ndarray::Array4;
 use nearkin_nn::Weights;
 use nearkin_runtime::{Device, EngineChoice, Options, ParseOptionError, Session, SessionReport};
 use nearkin_zoo::Registry;
-use ndarray::Array4;
 use serde::{Deserialize, Serialize};
 
 use crate::bench::Children;
@@ -195,7 +195,12 @@ mod tests {
 
     fn spec(runtime: &str, device: &str) -> EngineSpec {
         let threads = NonZeroUsize::MIN;
-        EngineSpec { runtime: runtime.to_owned(), device: device.to_owned(), threads, library: None }
+        EngineSpec {
+            runtime: runtime.to_owned(),
+            device: device.to_owned(),
+            threads,
+            library: None,
+        }
     }
 
     #[test]

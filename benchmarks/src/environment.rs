@@ -60,8 +60,10 @@ impl EngineFound {
             "ort" => "ONNX Runtime",
             other => other,
         };
+        let provider = self.provider.trim_end_matches("ExecutionProvider");
+        let on = if provider == self.runtime { "CPU" } else { provider };
         let library = self.library.as_ref().map(|path| format!(" ({path})")).unwrap_or_default();
-        format!("{name} {}, {}{library}", self.version, self.provider)
+        format!("{name} {} on {on}{library}", self.version)
     }
 }
 

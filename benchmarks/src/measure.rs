@@ -7,17 +7,18 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Instant;
 
+use ndarray::{Array2, s};
 use nearkin_data::{Interpolation, Part, Preprocess, PreprocessError};
+use nearkin_metrics::Labelled;
 use nearkin_runtime::{
     EngineChoice, Library, LibraryError, LoadError, Options, ParseOptionError, RunError, Session,
 };
-use ndarray::{Array2, s};
 
 use crate::case::{CaseSpec, Message, Stage};
 use crate::images::{Images, ImagesError};
 use crate::latency::noise;
-use crate::quality::{self, QualityError, Sample};
-use crate::record::{EngineNote, Measured, Memory, Speed, Throughput};
+use crate::quality::{self, QualityError};
+use crate::record::{EngineNote, Measured, Memory, Quality, Speed, Throughput};
 use crate::timing::{Quantiles, time_runs};
 use crate::{child, memory};
 
@@ -134,10 +135,22 @@ pub fn measure(spec: &CaseSpec, tell: &mut Tell<'_>) -> Result<Measured, Measure
     let test_embeddings = embed(&mut session, test, spec, batch)?;
     drop(session);
 
-    let train = Sample { embeddings: &train_embeddings, labels: train.labels() };
-    let test = Sample { embeddings: &test_embeddings, labels: test.labels() };
-    let quality =
-        quality::judge(train, test, &spec.probe, spec.seed, &mut |stage| stages.enter(stage))?;
+    let classes = train.classes();
+    let train = Labelled { embeddings: train_embeddings.view(), labels: train.labels() };
+    let test = Labelled { embeddings: test_embeddings.view(), labels: test.labels() };
+    stages.enter(Stage::Probe)?;
+    let probed = quality::probe(train, test, classes, &spec.probe, spec.seed)?;
+    stages.enter(Stage::Neighbours)?;
+    let knn = quality::vote(train, test, classes, &spec.probe)?;
+    let quality = Quality {
+        top1: probed.top1,
+        top5: probed.top5,
+        knn,
+        knn_neighbours: spec.probe.neighbours,
+        probe_penalty: probed.penalty,
+        train_images: train.labels.len(),
+        classes,
+    };
     Ok(Measured { quality, speed, memory, engine, stage_s: stages.finish() })
 }
 

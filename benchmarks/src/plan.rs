@@ -48,7 +48,7 @@ pub enum PlanError {
 #[must_use]
 pub fn options(input: [usize; 3]) -> Options {
     let [in_chans, height, width] = input;
-    Options { num_classes: 0, in_chans, img_size: Some((height, width)) }
+    Options { num_classes: Some(0), in_chans, img_size: Some((height, width)) }
 }
 
 /// The cases of `suite`, or those that `patterns` choose.

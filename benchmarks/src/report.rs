@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::environment::Environment;
 use crate::files::write_whole;
-use crate::record::{Failure, Rate, Row};
+use crate::record::{EngineNote, Failure, Rate, Row};
 use crate::table::{Align, Table};
 
 /// Everything a finished, or interrupted, run has to tell.
@@ -67,7 +67,7 @@ impl Report {
         if let (Some(difference), Some(row)) = (self.smallest_difference, self.rows.first()) {
             notes.push(format!(
                 "Two accuracies closer than {:.1} points cannot be told apart on these {} test \
-                 images (paired test, 95 % confidence, 80 % power).",
+                 images (paired test at 5 %, power 80 %, if two models disagree on every tenth image).",
                 100.0 * difference,
                 row.measured.quality.top1.total
             ));
@@ -198,8 +198,18 @@ fn cells(row: &Row) -> Vec<String> {
         short(speed.latency.p50_ms),
         short(speed.latency.p95_ms),
         best.unwrap_or_else(|| "n/a".to_owned()),
-        format!("{} {}", row.measured.engine.runtime, row.measured.engine.provider),
+        engine_label(&row.measured.engine),
     ]
+}
+
+/// Runtime and provider, once if they are the same; ONNX Runtime's providers without their suffix.
+fn engine_label(engine: &EngineNote) -> String {
+    let provider = engine.provider.trim_end_matches("ExecutionProvider");
+    if provider == engine.runtime {
+        provider.to_owned()
+    } else {
+        format!("{} {provider}", engine.runtime)
+    }
 }
 
 /// Three or more significant digits, and never an exponent.
@@ -316,6 +326,15 @@ mod tests {
         let mut report = report();
         report.rows[0].weights.trained = true;
         assert!(!report.notes(Path::new("out")).join("\n").contains("untrained"));
+    }
+
+    #[test]
+    fn an_engine_without_providers_is_named_once() {
+        let mut engine = row("a").measured.engine;
+        engine.provider = "tract".to_owned();
+        assert_eq!(engine_label(&engine), "tract");
+        (engine.runtime, engine.provider) = ("ort".to_owned(), "CPUExecutionProvider".to_owned());
+        assert_eq!(engine_label(&engine), "ort CPU");
     }
 
     #[test]

@@ -348,7 +348,7 @@ mod tests {
     fn a_case_takes_the_common_size_and_batches_unless_it_names_its_own() {
         let suite = quick_with(|t| format!("{t}\n[[case]]\nvariant = \"x\"\nimg_size = 40\n"));
         let cases = suite.unwrap().cases;
-        assert_eq!((cases[0].img_size, cases[0].batch.as_slice()), (32, &[1, 8, 32][..]));
+        assert_eq!((cases[0].img_size, cases[0].batch.as_slice()), (64, &[1, 8, 32][..]));
         assert_eq!((cases[5].img_size, cases[5].batch.as_slice()), (40, &[1, 8, 32][..]));
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use nearkin_metrics::quantile;
 use serde::{Deserialize, Serialize};
 
 use crate::suite::Timing;
@@ -55,7 +56,7 @@ pub struct Quantiles {
 impl Quantiles {
     /// Quantiles of `milliseconds`; `None` of an empty list.
     ///
-    /// Between two runs it interpolates linearly (Hyndman and Fan's type 7, as numpy does).
+    /// Between two runs it interpolates linearly: see [`nearkin_metrics::quantile`].
     ///
     /// # Examples
     /// ```
@@ -65,25 +66,15 @@ impl Quantiles {
     /// ```
     #[must_use]
     pub fn of(milliseconds: &[f64]) -> Option<Self> {
-        let mut sorted = milliseconds.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let (&min_ms, &max_ms) = (sorted.first()?, sorted.last()?);
+        let at = |q| quantile(milliseconds, q);
         Some(Self {
-            runs: sorted.len(),
-            min_ms,
-            p50_ms: quantile(&sorted, 0.5),
-            p95_ms: quantile(&sorted, 0.95),
-            max_ms,
+            runs: milliseconds.len(),
+            min_ms: at(0.0)?,
+            p50_ms: at(0.5)?,
+            p95_ms: at(0.95)?,
+            max_ms: at(1.0)?,
         })
     }
-}
-
-/// The `q`-quantile of a sorted, non-empty list, `q` in [0, 1].
-fn quantile(sorted: &[f64], q: f64) -> f64 {
-    let place = q * (sorted.len() - 1) as f64;
-    let below = place.floor() as usize;
-    let above = (below + 1).min(sorted.len() - 1);
-    sorted[below] + (place - below as f64) * (sorted[above] - sorted[below])
 }
 
 #[cfg(test)]

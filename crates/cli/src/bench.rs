@@ -134,7 +134,8 @@ impl Arguments {
         if let Some(out) = &self.out {
             return Ok(out.clone());
         }
-        let base = std::env::var_os("NEARKIN_RESULTS").map_or("nearkin-results".into(), PathBuf::from);
+        let base =
+            std::env::var_os("NEARKIN_RESULTS").map_or("nearkin-results".into(), PathBuf::from);
         if !self.resume {
             return Ok(base.join(format!("{suite}-{}", nearkin_bench::stamp())));
         }
@@ -148,7 +149,8 @@ impl Arguments {
 fn latest(base: &Path, suite: &str) -> Option<PathBuf> {
     let prefix = format!("{suite}-");
     let is_run = |name: &str| {
-        name.strip_prefix(&prefix).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        name.strip_prefix(&prefix)
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
     };
     let entries = std::fs::read_dir(base).ok()?.filter_map(Result::ok);
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
@@ -162,9 +164,7 @@ fn failure(error: BenchError) -> Failure {
         BenchError::Suite(_) | BenchError::Images(_) | BenchError::Plan(_) => Exit::BadInput,
         BenchError::Engine(EngineError::Interrupted) => Exit::Interrupted,
         BenchError::Engine(_) => Exit::Unavailable,
-        BenchError::Log(
-            LogError::Exists { .. } | LogError::OtherConditions { .. },
-        ) => Exit::Usage,
+        BenchError::Log(LogError::Exists { .. } | LogError::OtherConditions { .. }) => Exit::Usage,
         BenchError::Log(LogError::NotARecord { .. } | LogError::Order { .. }) => Exit::BadInput,
         BenchError::Log(_) | BenchError::Run(_) => Exit::NotWritable,
     };
@@ -178,7 +178,8 @@ mod tests {
     #[test]
     fn the_latest_run_of_a_suite_is_taken_up() {
         let base = tempfile::tempdir().unwrap();
-        for name in ["quick-20260101T000000Z", "quick-20260102T000000Z", "quick-wide-2027", "other"] {
+        for name in ["quick-20260101T000000Z", "quick-20260102T000000Z", "quick-wide-2027", "other"]
+        {
             std::fs::create_dir(base.path().join(name)).unwrap();
         }
         let found = latest(base.path(), "quick").unwrap();

@@ -11,8 +11,7 @@ pub(crate) struct CaseArguments {}
 
 impl CaseArguments {
     pub(crate) fn run(&self) -> Ended {
-        let done = nearkin_bench::measure::serve(io::stdout())
-            .or_exit(Exit::BadInput)?;
+        let done = nearkin_bench::measure::serve(io::stdout()).or_exit(Exit::BadInput)?;
         Ok(if done { Exit::Done } else { Exit::SomeFailed })
     }
 }
@@ -23,8 +22,7 @@ pub(crate) struct EngineArguments {}
 
 impl EngineArguments {
     pub(crate) fn run(&self) -> Ended {
-        let found = nearkin_bench::engine::serve(io::stdout())
-            .or_exit(Exit::BadInput)?;
+        let found = nearkin_bench::engine::serve(io::stdout()).or_exit(Exit::BadInput)?;
         Ok(if found { Exit::Done } else { Exit::Unavailable })
     }
 }

@@ -27,7 +27,10 @@ pub(crate) const EXITS: &[(Exit, &str)] = &[
     (Exit::Done, "everything asked for was done"),
     (Exit::SomeFailed, "some cases or checks failed; each is named"),
     (Exit::Usage, "the command line is wrong, or names a suite or variant that does not exist"),
-    (Exit::BadInput, "a file to read is not what it should be (data set, model, weights, suite, results)"),
+    (
+        Exit::BadInput,
+        "a file to read is not what it should be (data set, model, weights, suite, results)",
+    ),
     (Exit::Unavailable, "the runtime or the device is not available"),
     (Exit::NotWritable, "an output cannot be written"),
     (Exit::Interrupted, "interrupted; everything measured so far is kept"),
