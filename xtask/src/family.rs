@@ -1,0 +1,4 @@
+//! placeholder
+pub(crate) fn run(_: &crate::workspace::Workspace, _: &[std::ffi::OsString]) -> anyhow::Result<()> {
+    Ok(())
+}
