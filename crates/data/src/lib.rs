@@ -1,1 +1,18 @@
-//! Image data sets in their own formats, as batches for a model
+#![doc = include_str!("../README.md")]
+
+mod batches;
+mod dataset;
+mod idx;
+mod part;
+mod preprocess;
+mod random;
+mod resize;
+mod split;
+
+pub use batches::{Batch, Batches};
+pub use dataset::{Dataset, LoadError, read_images, read_labels};
+pub use idx::{IDX_LIMIT_BYTES, Idx, IdxError, read_idx, read_idx_within};
+pub use part::{Part, PartError, Split};
+pub use preprocess::{IMAGENET_MEAN, IMAGENET_STD, Preprocess, PreprocessError, Transform};
+pub use resize::{Interpolation, MAX_SIDE, ResizeError, Resizer, resize};
+pub use split::{Holdout, SplitError, stratified_split};

@@ -1,0 +1,53 @@
+//! The real MNIST and Fashion-MNIST files, where the shared folder is there.
+
+use std::path::{Path, PathBuf};
+
+use nearkin_data::{Dataset, Interpolation, Preprocess};
+
+/// `$NEARKIN_SHARED`, else `../shared` beside the workspace; `None` with one line if absent.
+fn shared(folder: &str) -> Option<PathBuf> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = std::env::var_os("NEARKIN_SHARED")
+        .map_or_else(|| workspace.join("../shared"), PathBuf::from);
+    let path = root.join("data").join(folder);
+    if path.is_dir() {
+        return Some(path);
+    }
+    #[expect(clippy::print_stderr, reason = "a test without its data says so")]
+    {
+        eprintln!("not checked: {} is not there", path.display());
+    }
+    None
+}
+
+#[test]
+fn mnist_has_its_published_counts() {
+    let Some(folder) = shared("mnist") else { return };
+    let set = Dataset::load(&folder).unwrap();
+    let (train, test) = (set.train.unwrap(), set.test.unwrap());
+    assert_eq!((train.len(), test.len()), (60_000, 10_000));
+    assert_eq!(train.class_counts(), [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]);
+}
+
+#[test]
+fn a_shortened_training_part_is_read_as_it_is() {
+    let Some(folder) = shared("fashion-mnist") else { return };
+    let set = Dataset::load(&folder).unwrap();
+    let (train, test) = (set.train.unwrap(), set.test.unwrap());
+    assert_eq!((train.len(), test.len()), (10_000, 10_000));
+    assert_eq!(test.class_counts(), [1000; 10]);
+    let preprocess = Preprocess {
+        size: (32, 32),
+        channels: 1,
+        mean: vec![0.0],
+        std: vec![1.0],
+        interpolation: Interpolation::Bilinear,
+    };
+    let mut batches = test.batches(&preprocess, 256).unwrap();
+    let mut seen = 0;
+    while let Some(batch) = batches.next_batch() {
+        assert!(batch.images.iter().all(|v| (0.0..=1.0).contains(v)));
+        seen += batch.labels.len();
+    }
+    assert_eq!(seen, 10_000);
+}
