@@ -29,6 +29,7 @@ MODELS = [
     ("convnext", "convnext_tiny"),
 ]
 NEARKIN, PYTHON, TORCH, TRACT = "nearkin (ONNX Runtime)", "onnxruntime (Python)", "torch eager", "nearkin (tract)"
+CONTROL = "onnxruntime (Python) again"
 TURN_LIMIT_S = 900
 GOAL_MEAN, GOAL_FAMILY = 1.00, 1.05
 
@@ -43,6 +44,7 @@ def parse():
     parser.add_argument("--rounds", type=int, default=10, help="turns of every engine (default: 10)")
     parser.add_argument("--turn", type=float, default=0.5, help="least seconds of a turn (default: 0.5)")
     parser.add_argument("--no-torch", action="store_true", help="leave torch out; its columns are then absent")
+    parser.add_argument("--control", action="store_true", help="run Python onnxruntime twice: its ratio to itself is noise")
     parser.add_argument("--out", type=pathlib.Path, help="folder of the results (default: benchmarks/results)")
     arguments = parser.parse_args()
     arguments.batch = [int(size) for size in arguments.batch.split(",")]
@@ -72,32 +74,38 @@ class Engine:
         self.said = []
         self.listener = threading.Thread(target=lambda: self.said.extend(self.process.stderr), daemon=True)
         self.listener.start()
+        self.ready = self.answer()
 
-    def go(self, count):
-        """Runs `count` times; returns the latencies in milliseconds."""
+    def answer(self):
+        """The next line of the child, which is JSON; a child that is silent for too long is ended."""
         watch = threading.Timer(TURN_LIMIT_S, self.process.kill)
         watch.start()
-        try:
-            self.process.stdin.write(f"go {count}\n")
-            self.process.stdin.flush()
-            line = self.process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        finally:
-            watch.cancel()
+        line = self.process.stdout.readline()
+        watch.cancel()
         if not line:
             self.process.wait()
             self.listener.join(timeout=5)
             raise RuntimeError(f"{self.name} ended with code {self.process.returncode}:\n{''.join(self.said).strip()}")
-        latencies = json.loads(line)
+        return json.loads(line)
+
+    def go(self, count):
+        """Runs `count` times; returns the latencies in milliseconds."""
+        try:
+            self.process.stdin.write(f"go {count}\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # the child has ended, and its answer says why
+        latencies = self.answer()
         if len(latencies) != count:
             raise RuntimeError(f"{self.name}: {len(latencies)} latencies for {count} runs")
         return latencies
 
     def close(self):
-        self.process.stdin.close()
         try:
+            self.process.stdin.close()
             self.process.wait(timeout=10)
+        except BrokenPipeError:
+            pass  # it has ended already
         except subprocess.TimeoutExpired:
             self.process.kill()
 
@@ -114,7 +122,17 @@ def engines(arguments, variant, file, batch):
     }
     if arguments.no_torch:
         del commands[TORCH]
-    return [Engine(name, command) for name, command in commands.items()]
+    if arguments.control:
+        commands[CONTROL] = commands[PYTHON]
+    running = []
+    try:
+        for name, command in commands.items():
+            running.append(Engine(name, command))
+    except RuntimeError:
+        for engine in running:
+            engine.close()
+        raise
+    return running
 
 
 def measure(arguments, group, variant, file, batch):
@@ -125,7 +143,7 @@ def measure(arguments, group, variant, file, batch):
         for engine in running:
             engine.go(2)  # allocates, and lets the threads start
             typical = statistics.median(engine.go(3))
-            runs[engine.name] = max(3, min(200, math.ceil(1000 * arguments.turn / typical)))
+            runs[engine.name] = max(3, min(20_000, math.ceil(1000 * arguments.turn / typical)))
         rounds = []
         for number in range(arguments.rounds):
             turns = {}
@@ -146,6 +164,7 @@ def measure(arguments, group, variant, file, batch):
         "group": group,
         "variant": variant,
         "batch": batch,
+        "engines": {engine.name: engine.ready for engine in running},
         "runs_per_turn": runs,
         "median_ms": {name: statistics.median(turns[name] for turns in rounds) for name in names},
         "ratio_to_python_onnxruntime": ratios,
@@ -220,7 +239,7 @@ def markdown(report):
 def main():
     arguments = parse()
     out = arguments.out or common.setting("NEARKIN_ROOT") / "benchmarks" / "results"
-    settings = {key: getattr(arguments, key) for key in ("batch", "threads", "rounds", "turn", "no_torch")}
+    settings = {key: getattr(arguments, key) for key in ("batch", "threads", "rounds", "turn", "no_torch", "control")}
     report = {"environment": common.environment(), "settings": settings, "summary": {}, "cases": [], "failures": []}
     for group, variant in arguments.models:
         file = common.setting("NEARKIN_PEERS_WORK") / f"{variant}.onnx"
@@ -244,4 +263,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)  # the cases measured so far are written

@@ -1,8 +1,8 @@
 """One engine in a process of its own, answering for its latency line by line.
 
-Reads `go N` on standard input, runs N times, and answers with the N latencies in milliseconds as one JSON list. It is
-the protocol of `nearkin latency`, so that every engine is timed in the same way: around one call that takes a ready
-input array and returns the outputs.
+First prints one JSON object that says what is ready; then reads `go N` on standard input, runs N times, and answers
+with the N latencies in milliseconds as one JSON list. It is the protocol of `nearkin latency`, so that every engine is
+timed in the same way: around one call that takes a ready input array and returns all outputs.
 """
 
 import argparse
@@ -19,7 +19,9 @@ def main():
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--batch", type=int, required=True)
     arguments = parser.parse_args()
-    run = {"onnxruntime": onnxruntime_engine, "torch": torch_engine}[arguments.engine](arguments)
+    run, version = {"onnxruntime": onnxruntime_engine, "torch": torch_engine}[arguments.engine](arguments)
+    ready = {"ready": True, "engine": arguments.engine, "version": version, "threads": arguments.threads}
+    print(json.dumps(ready), flush=True)
     for line in sys.stdin:
         word, count = line.split()
         if word != "go":
@@ -43,17 +45,19 @@ def session(arguments):
 
 
 def images(session, batch):
-    """The same pseudo-random images for every engine of this folder."""
+    """Pseudo-random values, uniform in [-1, 1) as those of `nearkin latency`."""
     import numpy as np
 
     shape = [batch, *session.get_inputs()[0].shape[1:]]
-    return np.random.RandomState(0).standard_normal(shape).astype(np.float32)
+    return np.random.RandomState(0).uniform(-1, 1, shape).astype(np.float32)
 
 
 def onnxruntime_engine(arguments):
+    import onnxruntime
+
     ready = session(arguments)
     feed = {ready.get_inputs()[0].name: images(ready, arguments.batch)}
-    return lambda: ready.run(None, feed)
+    return lambda: ready.run(None, feed), onnxruntime.__version__
 
 
 def torch_engine(arguments):
@@ -75,10 +79,11 @@ def torch_engine(arguments):
             return model(batch)
 
     expected = judge.run(["logits"], {judge.get_inputs()[0].name: pixels})[0]
+    del judge
     error = common.relative_l2(run().numpy(), expected)
     if not error < 1e-3:
         sys.exit(f"error: torch and the exported file disagree on {arguments.variant}: relative L2 {error:.2e}")
-    return run
+    return run, torch.__version__
 
 
 if __name__ == "__main__":

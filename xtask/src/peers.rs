@@ -107,7 +107,7 @@ fn python_script(
 
 /// The Python of the virtual environment with these requirements, made if it is not there.
 ///
-/// A file with the sum of the requirements is written last: an environment that was interrupted, or
+/// A file with the sums of the requirements is written last: an environment that was interrupted, or
 /// whose requirements changed, is made anew.
 fn environment(workspace: &Workspace, requirements: &str) -> Result<PathBuf> {
     let pinned = workspace.root.join(SCRIPTS).join(format!("requirements-{requirements}.txt"));
@@ -118,7 +118,11 @@ fn environment(workspace: &Workspace, requirements: &str) -> Result<PathBuf> {
         folder.join("bin").join("python")
     };
     let record = folder.join("requirements.sha256");
-    let sum = files::sha256(&pinned)?;
+    // One list includes the other, so both count.
+    let sums = ["onnx", "torch"].map(|name| {
+        files::sha256(&workspace.root.join(SCRIPTS).join(format!("requirements-{name}.txt")))
+    });
+    let sum = sums.into_iter().collect::<Result<Vec<_>>>()?.join("\n");
     if fs::read_to_string(&record).is_ok_and(|made| made == sum) {
         return Ok(python);
     }
