@@ -125,7 +125,7 @@ def write_json(path, value):
 
 def smallest_of_each_group():
     """(group, variant) with the fewest parameters of every family, from `nearkin zoo list`."""
-    rows = json.loads(nearkin("zoo", "list", "--json", "-"))
+    rows = json.loads(nearkin("zoo", "list", "--json"))
     smallest = {}
     for row in rows:
         kept = smallest.get(row["group"])
