@@ -1,10 +1,18 @@
 //! x
+mod accuracy;
 mod best;
 mod distance;
+mod knn;
 mod pairwise;
 mod points;
+mod statistics;
 mod top_k;
 
+pub use accuracy::{Accuracy, AccuracyError, top_k_accuracy};
 pub use distance::{Distance, DistanceError, distance};
+pub use knn::{Knn, KnnError, Labelled, Vote, knn_accuracy, knn_scores};
 pub use pairwise::pairwise;
+pub use statistics::{
+    Interval, TYPICAL_DISCORDANT_SHARE, quantile, smallest_detectable_difference, wilson_interval,
+};
 pub use top_k::{Neighbours, top_k, top_k_within};

@@ -4,6 +4,7 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
 
+use crate::distance::{LANES, manhattan_f32};
 use crate::points::{Centre, Points};
 use crate::{Distance, DistanceError};
 
@@ -108,26 +109,6 @@ fn manhattan(x: &Points<'_>, y: &Points<'_>, out: &mut Array2<f32>) {
     );
 }
 
-const LANES: usize = 16;
-
-/// Sixteen sums of at most sixteen terms in f32, then f64: relative error below 2·10⁻⁶ at any width.
-fn manhattan_f32(x: &[f32], y: &[f32]) -> f32 {
-    let mut total = 0.0_f64;
-    for (x, y) in x.chunks(LANES * LANES).zip(y.chunks(LANES * LANES)) {
-        let (x_chunks, x_rest) = x.as_chunks::<LANES>();
-        let (y_chunks, y_rest) = y.as_chunks::<LANES>();
-        let mut lanes = [0.0_f32; LANES];
-        for (x, y) in x_chunks.iter().zip(y_chunks) {
-            for lane in 0..LANES {
-                lanes[lane] += (x[lane] - y[lane]).abs();
-            }
-        }
-        total += lanes.iter().map(|&v| f64::from(v)).sum::<f64>();
-        total += x_rest.iter().zip(y_rest).map(|(a, b)| f64::from((a - b).abs())).sum::<f64>();
-    }
-    total as f32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,7 +126,10 @@ mod tests {
             let (a, b) = (x.row(i).to_vec(), y.row(j).to_vec());
             let expected = kind.between(&a, &b);
             let error = (f64::from(value) - expected).abs();
-            assert!(error <= 2e-6 * expected + floor, "{kind:?} {i} {j}: {value}, expected {expected}");
+            assert!(
+                error <= 2e-6 * expected + floor,
+                "{kind:?} {i} {j}: {value}, expected {expected}"
+            );
         }
     }
 

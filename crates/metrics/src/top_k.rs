@@ -162,8 +162,11 @@ impl Block<'_> {
             for (row, best) in found.iter_mut().enumerate() {
                 let query = self.first + row;
                 for point in start..self.points.len().min(start + block) {
-                    if !self.is_left_out(query, point) {
-                        best.push(self.rank(query, point), point as u32);
+                    let (x, y) = (self.queries.row(query), self.points.row(point));
+                    if !self.is_left_out(query, point)
+                        && !self.distance.rank_is_above(x, y, best.limit())
+                    {
+                        best.push(self.distance.rank(x, y), point as u32);
                     }
                 }
             }
