@@ -114,10 +114,11 @@ mod tests {
 
     #[test]
     fn intervals_are_the_published_ones() {
-        // statsmodels 0.14, proportion_confint(…, method="wilson").
-        check_interval(0, 10, 0.0, 0.277_53);
-        check_interval(10, 10, 0.722_47, 1.0);
-        check_interval(81, 263, 0.255_29, 0.366_19);
+        // R. G. Newcombe, 1998, Table I, method 3; the last as documented for no trials.
+        check_interval(81, 263, 0.2553, 0.3662);
+        check_interval(15, 148, 0.0624, 0.1605);
+        check_interval(0, 20, 0.0, 0.1611);
+        check_interval(1, 29, 0.0061, 0.1718);
         check_interval(0, 0, 0.0, 1.0);
     }
 
