@@ -116,8 +116,12 @@ impl Distance {
         }
     }
 
-    /// What neighbours are ranked by: the distance, or its square where that says the same.
-    pub(crate) fn rank(self, x: &[f32], y: &[f32]) -> f64 {
+    /// What neighbours are ranked by, in f64: the distance, or its square where that says the same.
+    ///
+    /// Every exact engine ranks by this very number, so that all of them break the same ties.
+    ///
+    /// - `x`, `y`: `[d]`, finite; of unequal slices the shorter length counts.
+    pub fn rank(self, x: &[f32], y: &[f32]) -> f64 {
         match self {
             Distance::Euclidean | Distance::SquaredEuclidean => {
                 sum_of(x, y, |a, b| (a - b) * (a - b))
@@ -137,7 +141,7 @@ impl Distance {
     }
 
     /// The distance that belongs to a rank.
-    pub(crate) fn of_rank(self, rank: f64) -> f64 {
+    pub fn of_rank(self, rank: f64) -> f64 {
         if self == Distance::Euclidean { rank.sqrt() } else { rank }
     }
 }
@@ -174,8 +178,9 @@ pub(crate) fn manhattan_f32(x: &[f32], y: &[f32]) -> f32 {
 
 /// Σ term(xᵢ, yᵢ) in sixteen sums.
 fn sum_of(x: &[f32], y: &[f32], term: impl Fn(f64, f64) -> f64) -> f64 {
-    let (x_chunks, x_rest) = x.as_chunks::<LANES>();
-    let (y_chunks, y_rest) = y.as_chunks::<LANES>();
+    let d = x.len().min(y.len());
+    let (x_chunks, x_rest) = x[..d].as_chunks::<LANES>();
+    let (y_chunks, y_rest) = y[..d].as_chunks::<LANES>();
     let mut lanes = [0.0; LANES];
     for (x, y) in x_chunks.iter().zip(y_chunks) {
         for lane in 0..LANES {
