@@ -1,11 +1,13 @@
 //! Resizing equal to Pillow's, bit for bit.
 //!
-//! `Image.resize` of Pillow 13 for 8-bit images: two passes, columns of each row first, then rows;
-//! the kernel widens with the scale when shrinking (antialias); coefficients in 22-bit fixed point,
-//! sums in i32, and a rounding to 8 bits between the passes
-//! (<https://github.com/python-pillow/Pillow/blob/main/src/libImaging/Resample.c>). Other
-//! resamplers differ by up to 16 levels, which moves a model's output. It does not crop and does
-//! not keep the aspect ratio: the caller names both output sides.
+//! `Image.resize` of Pillow 13 for 8-bit images: two passes; the kernel widens with the scale when
+//! shrinking (antialias); coefficients in 22-bit fixed point, sums in i32, and a rounding to 8 bits
+//! between the passes (<https://github.com/python-pillow/Pillow/blob/main/src/libImaging/Resample.c>).
+//! The horizontal pass comes first, except where the height shrinks by more than twice what the
+//! width does: there Pillow 13 begins vertically (<https://github.com/python-pillow/Pillow/pull/9549>),
+//! and earlier versions differ from it by a level. Other resamplers differ by up to 16 levels, which
+//! moves a model's output. It does not crop and does not keep the aspect ratio: the caller names
+//! both output sides.
 
 use ndarray::{Array3, ArrayView3};
 use thiserror::Error;
@@ -88,9 +90,25 @@ enum Method {
     Kernel {
         horizontal: Option<Taps>,
         vertical: Option<Taps>,
+        first: Pass,
         between: Vec<u8>,
         sums: Vec<i32>,
     },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pass {
+    Horizontal,
+    Vertical,
+}
+
+impl Pass {
+    /// Pillow 13's choice, found by comparing its output with either order over thousands of sizes.
+    fn first(from: (usize, usize), to: (usize, usize)) -> Self {
+        let shrinkage = |from: usize, to: usize| from as i64 - to as i64;
+        let (of_height, of_width) = (shrinkage(from.0, to.0), shrinkage(from.1, to.1));
+        if of_height > 0 && of_height > 2 * of_width { Pass::Vertical } else { Pass::Horizontal }
+    }
 }
 
 impl Resizer {
@@ -137,15 +155,20 @@ impl Resizer {
                     out.iter_mut().zip(columns.iter()).for_each(|(o, &c)| *o = source[c]);
                 }
             }
-            Method::Kernel { horizontal, vertical, between, sums } => {
+            Method::Kernel { horizontal, vertical, first, between, sums } => {
                 match (horizontal.as_ref(), vertical.as_ref()) {
                     (None, None) => target.copy_from_slice(plane),
                     (Some(h), None) => pass_along_rows(h, plane, width, target),
-                    (None, Some(v)) => pass_along_columns(v, plane, new_width, target, sums),
-                    (Some(h), Some(v)) => {
+                    (None, Some(v)) => pass_along_columns(v, plane, width, target, sums),
+                    (Some(h), Some(v)) if *first == Pass::Horizontal => {
                         between.resize(height * new_width, 0);
                         pass_along_rows(h, plane, width, between);
                         pass_along_columns(v, between, new_width, target, sums);
+                    }
+                    (Some(h), Some(v)) => {
+                        between.resize(new_height * width, 0);
+                        pass_along_columns(v, plane, width, between, sums);
+                        pass_along_rows(h, between, width, target);
                     }
                 }
             }
@@ -164,8 +187,9 @@ impl Method {
         Method::Kernel {
             horizontal: taps(from.1, to.1),
             vertical: taps(from.0, to.0),
+            first: Pass::first(from, to),
             between: Vec::new(),
-            sums: vec![0; to.1],
+            sums: Vec::new(),
         }
     }
 }
@@ -227,8 +251,9 @@ fn pass_along_columns(
     plane: &[u8],
     width: usize,
     target: &mut [u8],
-    sums: &mut [i32],
+    sums: &mut Vec<i32>,
 ) {
+    sums.resize(width, 0);
     for ((first, weights), out) in taps.0.iter().zip(target.chunks_exact_mut(width)) {
         sums.fill(HALF);
         for (row, &weight) in plane[first * width..].chunks_exact(width).zip(weights) {

@@ -31,5 +31,5 @@ fn every_pixel_equals_pillows() {
             break;
         }
     }
-    assert_eq!(cases, 39);
+    assert_eq!(cases, 51);
 }

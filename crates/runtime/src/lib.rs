@@ -1,1 +1,23 @@
-//! Runs any ONNX model on ONNX Runtime or tract, on the device that was asked for
+#![doc = include_str!("../README.md")]
+
+mod embedding;
+mod error;
+mod independence;
+mod library;
+mod options;
+mod ort_engine;
+mod pieces;
+mod report;
+mod session;
+mod source;
+#[cfg(feature = "tract")]
+mod tract_engine;
+mod value;
+
+pub use error::{DeviceError, LoadError, RunError};
+pub use library::{Attempt, Library, LibraryError, SETUP_COMMAND};
+pub use options::{Device, EngineChoice, Options, ParseOptionError};
+pub use report::{EmbeddingOrigin, SessionReport};
+pub use session::{Engine, Session};
+pub use source::Source;
+pub use value::{Element, Input, Port, Tensor, TensorView};

@@ -1,5 +1,11 @@
 //! Every variant against timm's manifest of that name: tensors, costs, epsilons, configuration.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test ends at the first surprise and says what it leaves out"
+)]
+
 use nearkin_nn::reference::Reference;
 use nearkin_nn::{Architecture, Interpolation, Options};
 use nearkin_zoo::Registry;

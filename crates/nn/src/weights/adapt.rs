@@ -137,6 +137,33 @@ mod tests {
         assert_eq!(four, Some(vec![0.75, 1.5, 7.5, 15.0, 75.0, 150.0, 0.75, 1.5]));
     }
 
+    /// Against timm itself; the script that made the values stands beside them.
+    #[test]
+    fn position_embeddings_are_resampled_as_timm_does() {
+        let file = include_str!("../../../../fixtures/resample/position_embeddings.json");
+        let file: serde_json::Value = serde_json::from_str(file).unwrap();
+        let floats = |value: &serde_json::Value| -> Vec<f32> {
+            value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect()
+        };
+        let number = |value: &serde_json::Value| value.as_u64().unwrap() as usize;
+        let cases = file["cases"].as_array().unwrap();
+        assert!(cases.len() >= 4);
+        for case in cases {
+            let (side, prefix) = (number(&case["side"]), number(&case["prefix"]));
+            let grid = (number(&case["grid"][0]), number(&case["grid"][1]));
+            let to = parameter(
+                &[1, prefix + grid.0 * grid.1, 2],
+                Role::PositionEmbedding { prefix, grid },
+            );
+            let found = adapt(&to, &[1, prefix + side * side, 2], &floats(&case["values"]));
+            let (found, expected) = (found.unwrap(), floats(&case["expected"]));
+            assert_eq!(found.len(), expected.len());
+            for (a, b) in found.iter().zip(&expected) {
+                assert!((a - b).abs() < 1e-6, "{side} to {grid:?}: {a} for {b}");
+            }
+        }
+    }
+
     #[test]
     fn a_constant_grid_stays_constant_and_the_prefix_stays() {
         let role = Role::PositionEmbedding { prefix: 1, grid: (5, 3) };

@@ -59,7 +59,7 @@ fn product(dims: &[Dim]) -> Option<(usize, Option<Dim>)> {
 
 /// The dimension that makes `(factor, symbol)` of the rest.
 fn quotient(whole: (usize, Option<Dim>), rest: (usize, Option<Dim>)) -> Option<Dim> {
-    if rest.0 == 0 || whole.0 % rest.0 != 0 {
+    if !whole.0.is_multiple_of(rest.0) || rest.0 == 0 {
         return None;
     }
     let factor = whole.0 / rest.0;
