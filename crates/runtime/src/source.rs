@@ -3,7 +3,8 @@
 use crate::embedding;
 use crate::error::LoadError;
 use crate::report::EmbeddingOrigin;
-use nearkin_onnx::{Bytes, Graph, Model, ReadError, TensorData};
+use nearkin_onnx::{Bytes, Graph, Model, Node, ReadError, TensorData};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -104,6 +105,20 @@ impl Prepared {
         };
         Ok(Self { name, content, graph: Some(model.graph), model_bytes, embedding })
     }
+}
+
+/// An operator's name, with its domain if that is not ONNX's own.
+pub(crate) fn operator_name(node: &Node) -> String {
+    if node.is_standard() { node.op.clone() } else { format!("{}.{}", node.domain, node.op) }
+}
+
+/// The first node of every operator, by the operator's name.
+pub(crate) fn first_nodes(graph: &Graph) -> BTreeMap<String, String> {
+    let mut first = BTreeMap::new();
+    for node in graph.nodes().iter().rev().filter(|node| !node.name.is_empty()) {
+        first.insert(operator_name(node), node.name.clone());
+    }
+    first
 }
 
 fn no_such_value(model: &str, named: Option<&str>, known: Vec<String>) -> LoadError {

@@ -1,1 +1,3 @@
-//! Fixtures, tolerances and the conformance suite shared by nearkin's tests
+#![doc = include_str!("../README.md")]
+
+pub mod conformance;

@@ -2,7 +2,7 @@
 
 use super::Attempt;
 use crate::options::Device;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -23,8 +23,8 @@ const PYTHON_QUESTION: &str = "import importlib.util as u\n\
 pub(super) enum Places {
     /// A path that the user named, and by what means.
     Named(PathBuf, &'static str),
-    /// `target/onnxruntime/` above these folders, its flavours in this order.
-    Setup { from: Vec<PathBuf>, flavours: [&'static str; 2] },
+    /// `onnxruntime/` in one of these target folders, its flavours in this order.
+    Setup { targets: Vec<PathBuf>, flavours: [&'static str; 2] },
     /// Python's package.
     Python { virtual_env: Option<PathBuf> },
     /// Names for the system's loader.
@@ -42,12 +42,12 @@ impl Places {
         if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
             return vec![Self::Named(path.into(), ENVIRONMENT)];
         }
-        let executable = std::env::current_exe().ok();
-        let folder = executable.as_deref().and_then(Path::parent).map(Path::to_owned);
-        let from = std::env::current_dir().ok().into_iter().chain(folder).collect();
+        let current = std::env::current_dir().unwrap_or_default();
+        let executable = std::env::current_exe().unwrap_or_default();
+        let targets = target_folders(&current, &executable, std::env::var_os("CARGO_TARGET_DIR"));
         let flavours = if device == Device::Cpu { ["cpu", "cuda"] } else { ["cuda", "cpu"] };
         vec![
-            Self::Setup { from, flavours },
+            Self::Setup { targets, flavours },
             Self::Python { virtual_env: std::env::var_os("VIRTUAL_ENV").map(PathBuf::from) },
             Self::System,
         ]
@@ -57,7 +57,7 @@ impl Places {
     pub(super) fn candidates(self) -> Vec<Candidate> {
         match self {
             Self::Named(path, origin) => named(&path, origin),
-            Self::Setup { from, flavours } => setup(&from, flavours),
+            Self::Setup { targets, flavours } => setup(&targets, flavours),
             Self::Python { virtual_env } => python(virtual_env.as_deref()),
             Self::System => system_names()
                 .iter()
@@ -86,26 +86,37 @@ fn named(path: &Path, origin: &'static str) -> Vec<Candidate> {
     vec![Ok((path.to_owned(), bare))]
 }
 
-fn setup(from: &[PathBuf], flavours: [&str; 2]) -> Vec<Candidate> {
+/// Cargo's target folders, as far as can be told: `target` above the current folder, where the
+/// executable was built, and the one that the environment names.
+fn target_folders(current: &Path, executable: &Path, named: Option<OsString>) -> Vec<PathBuf> {
+    let above = |path: &Path| path.ancestors().map(|folder| folder.join("target")).collect();
+    let mut folders: Vec<PathBuf> = named.map(PathBuf::from).into_iter().collect();
+    folders.extend::<Vec<PathBuf>>(above(current));
+    // A target folder of another name holds the executable at debug/ or release/, or one below.
+    folders.extend(executable.ancestors().skip(2).take(3).map(Path::to_owned));
+    folders.extend::<Vec<PathBuf>>(above(executable));
+    folders
+}
+
+fn setup(targets: &[PathBuf], flavours: [&str; 2]) -> Vec<Candidate> {
     let mut found: Vec<PathBuf> = Vec::new();
     for flavour in flavours {
-        for start in from {
-            for folder in start.ancestors() {
-                let flavour = folder.join("target").join("onnxruntime").join(flavour);
-                let inner = folders_in(&flavour, "lib");
-                for folder in std::iter::once(flavour).chain(inner) {
-                    if let Some(library) = libraries_in(&folder).pop()
-                        && !found.contains(&library)
-                    {
-                        found.push(library);
-                    }
+        for target in targets {
+            let flavour = target.join("onnxruntime").join(flavour);
+            let inner = folders_in(&flavour, "lib");
+            for folder in std::iter::once(flavour).chain(inner) {
+                if let Some(library) = libraries_in(&folder).pop()
+                    && !found.contains(&library)
+                {
+                    found.push(library);
                 }
             }
         }
     }
     if found.is_empty() {
-        let above: Vec<String> = from.iter().map(|path| path.display().to_string()).collect();
-        let place = format!("target/onnxruntime in or above {}", above.join(" and "));
+        let nearest = targets.iter().find(|target| target.is_dir()).or(targets.first());
+        let nearest = nearest.map(|target| target.join("onnxruntime").display().to_string());
+        let place = format!("{} and above", nearest.unwrap_or_default());
         return vec![Err(Attempt { place, reason: "no library there".into(), broken: false })];
     }
     found.into_iter().map(|path| Ok((path, "cargo xtask setup".to_owned()))).collect()
@@ -252,16 +263,29 @@ mod tests {
         let cpu = touch(home.join("cpu/libonnxruntime.so.1.31.1"));
         touch(home.join("cpu/libonnxruntime_providers_shared.so"));
         let cuda = touch(home.join("cuda/lib64/libonnxruntime.so.1.31.1"));
-        let from = vec![root.path().join("crates/deep/inside")];
-        assert_eq!(paths(setup(&from, ["cpu", "cuda"])), [cpu.clone(), cuda.clone()]);
-        assert_eq!(paths(setup(&from, ["cuda", "cpu"])), [cuda, cpu]);
+        let targets = target_folders(&root.path().join("crates/deep"), Path::new("/bin/x"), None);
+        assert_eq!(paths(setup(&targets, ["cpu", "cuda"])), [cpu.clone(), cuda.clone()]);
+        assert_eq!(paths(setup(&targets, ["cuda", "cpu"])), [cuda, cpu]);
+    }
+
+    #[test]
+    fn a_target_folder_of_another_name_is_found_from_the_executable_and_the_environment() {
+        let root = tempfile::tempdir().unwrap();
+        let built = root.path().join("built");
+        let library = touch(built.join("onnxruntime/cpu/libonnxruntime.so"));
+        for executable in ["built/release/nearkin", "built/debug/deps/nearkin"] {
+            let targets = target_folders(Path::new("/"), &root.path().join(executable), None);
+            assert_eq!(paths(setup(&targets, ["cpu", "cuda"])), [library.clone()]);
+        }
+        let targets = target_folders(Path::new("/"), Path::new("/bin/x"), Some(built.into()));
+        assert_eq!(paths(setup(&targets, ["cpu", "cuda"])), [library]);
     }
 
     #[test]
     fn a_missing_setup_names_where_it_looked() {
         let root = tempfile::tempdir().unwrap();
-        let from = vec![root.path().to_owned()];
-        let attempt = setup(&from, ["cpu", "cuda"]).pop().unwrap().unwrap_err();
+        let targets = [root.path().to_owned()];
+        let attempt = setup(&targets, ["cpu", "cuda"]).pop().unwrap().unwrap_err();
         assert!(attempt.place.contains(&root.path().display().to_string()), "{attempt:?}");
         assert!(!attempt.broken);
     }

@@ -11,7 +11,7 @@ pub(super) struct Probed {
 /// A library that will not do.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProbeError {
-    #[error("{0}")]
+    #[error("{}", words(.0))]
     Open(libloading::Error),
     #[error("it is no ONNX Runtime: it does not export OrtGetApiBase")]
     Foreign,
@@ -44,6 +44,12 @@ pub(super) fn probe(path: &Path) -> Result<Probed, ProbeError> {
         return Err(ProbeError::TooOld { found: version });
     }
     Ok(Probed { version })
+}
+
+/// The system's reason: libloading keeps it as the source of its own error.
+fn words(error: &libloading::Error) -> String {
+    use std::error::Error as _;
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 fn new_enough(version: &str) -> bool {

@@ -27,41 +27,47 @@ pub(super) fn is_fallback(message: &str) -> bool {
 
 /// Which of the usual reasons a message of ONNX Runtime tells.
 pub(super) fn classify(message: &str, library: &Library) -> DeviceError {
-    let reason = || message.trim().to_owned();
-    // "… Failed to load library PATH with error: libcublasLt.so.13: cannot open shared object file: …"
+    reason_of(message, &library.path.display().to_string())
+}
+
+fn reason_of(message: &str, onnx_runtime: &str) -> DeviceError {
+    // "Failed to load library PROVIDER with error: libcublasLt.so.13: cannot open …"
     if let Some((_, rest)) = message.split_once("Failed to load library ") {
         let (provider, cause) =
             rest.split_once(" with error: ").unwrap_or((rest, "no reason is given"));
-        let cause = cause.trim();
-        let named = cause.split([':', '"', ' ']).next().unwrap_or_default();
-        let provider_name = Path::new(provider.trim())
-            .file_name()
-            .map_or_else(|| provider.to_owned(), |name| name.to_string_lossy().into_owned());
-        let is_library = named.contains(".so") || named.contains(".dll");
-        return if is_library && !named.ends_with(provider_name.as_str()) {
-            DeviceError::MissingCudaLibrary {
-                library: named.to_owned(),
-                reason: cause[named.len()..].trim_start_matches([':', ' ']).to_owned(),
-            }
-        } else {
-            DeviceError::MissingProvider { library: provider_name, reason: cause.to_owned() }
+        return unloadable(provider.trim(), cause.trim());
+    }
+    // "… CUDA failure 100: no CUDA-capable device is detected ; GPU=-1 ; hostname=… ; file=…"
+    if let Some(start) = message.find("CUDA failure ") {
+        let words = message[start..].split(" ;").next().unwrap_or_default();
+        return DeviceError::NoGpu { reason: words.trim().to_owned() };
+    }
+    let says = |words: &str| message.to_lowercase().contains(words);
+    if says("invalid device id") || says("invalid device ordinal") {
+        return DeviceError::NoGpu { reason: message.trim().to_owned() };
+    }
+    if says("not enabled in this build") || says("is either not enabled") {
+        return DeviceError::NotBuiltIn { library: onnx_runtime.to_owned() };
+    }
+    DeviceError::Other { reason: message.trim().to_owned() }
+}
+
+/// Why the library of the provider does not load: itself, a library of CUDA, or the driver's.
+fn unloadable(provider: &str, cause: &str) -> DeviceError {
+    let provider = Path::new(provider)
+        .file_name()
+        .map_or_else(|| provider.to_owned(), |name| name.to_string_lossy().into_owned());
+    let (named, rest) = cause.split_once(':').unwrap_or((cause, ""));
+    let is_library = named.contains(".so") || named.contains(".dll");
+    if !is_library || named.contains(' ') || named.ends_with(provider.as_str()) {
+        return DeviceError::MissingProvider { library: provider, reason: cause.to_owned() };
+    }
+    if named.starts_with("libcuda.so") || named.starts_with("nvcuda.dll") {
+        return DeviceError::NoGpu {
+            reason: format!("NVIDIA's driver is not installed ({cause})"),
         };
     }
-    let lower = message.to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    if says(&["not enabled in this build", "is either not enabled", "not supported in this build"])
-    {
-        return DeviceError::NotBuiltIn { library: library.path.display().to_string() };
-    }
-    if says(&[
-        "no cuda-capable device",
-        "cuda failure",
-        "cuda driver version",
-        "invalid device ordinal",
-    ]) {
-        return DeviceError::NoGpu { reason: reason() };
-    }
-    DeviceError::Other { reason: reason() }
+    DeviceError::MissingCudaLibrary { library: named.to_owned(), reason: rest.trim().to_owned() }
 }
 
 /// The nodes that would compute on the CPU, those aside that only work out shapes there.
@@ -102,6 +108,41 @@ mod tests {
     fn assigned(provider: &str, operator: &str, name: &str) -> Assigned {
         let [provider, operator, name] = [provider, operator, name].map(str::to_owned);
         Assigned { provider, operator, name }
+    }
+
+    fn check(message: &str, expect: &str) {
+        assert_eq!(reason_of(message, "libonnxruntime.so").to_string(), expect, "{message}");
+    }
+
+    #[test]
+    fn the_reasons_are_told_apart() {
+        let load = "Failed to load library /x/libonnxruntime_providers_cuda.so with error: ";
+        check(
+            &format!("{load}libcublasLt.so.13: cannot open shared object file: No such file"),
+            "the CUDA provider needs libcublasLt.so.13, which cannot be loaded: \
+             cannot open shared object file: No such file",
+        );
+        check(
+            &format!("{load}/x/libonnxruntime_providers_cuda.so: cannot open shared object file"),
+            "the provider library libonnxruntime_providers_cuda.so cannot be loaded: \
+             /x/libonnxruntime_providers_cuda.so: cannot open shared object file",
+        );
+        check(
+            &format!("{load}libcuda.so.1: cannot open shared object file: No such file"),
+            "no usable GPU: NVIDIA's driver is not installed \
+             (libcuda.so.1: cannot open shared object file: No such file)",
+        );
+        check(
+            "provider_options_utils.h:187 Parse Failed to parse provider option \"device_id\": CUDA \
+             failure 100: no CUDA-capable device is detected ; GPU=-1 ; hostname=h ; line=70 ;",
+            "no usable GPU: CUDA failure 100: no CUDA-capable device is detected",
+        );
+        check(
+            "CUDA execution provider is not enabled in this build.",
+            "libonnxruntime.so was built without CUDA; `cargo xtask setup --device cuda` \
+             brings a build with it",
+        );
+        check("something else", "something else");
     }
 
     #[test]

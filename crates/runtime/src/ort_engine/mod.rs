@@ -7,7 +7,7 @@ use crate::error::{LoadError, RunError};
 use crate::library::Library;
 use crate::options::{Device, Options};
 use crate::session::{Engine, Facts};
-use crate::source::{Content, Prepared};
+use crate::source::{Content, Prepared, first_nodes};
 use crate::value::{Port, Tensor, TensorView, contiguous};
 use ndarray::ArrayD;
 use nearkin_onnx::{Dim, ElementType, Shape};
@@ -15,7 +15,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{OutputSelector, RunOptions, SessionInputValue};
 use ort::value::{DynValue, Outlet, TensorElementType, TensorRef, ValueType};
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "ort";
 
@@ -33,6 +33,7 @@ impl OrtEngine {
         mut prepared: Prepared,
         options: &Options,
     ) -> Result<(Self, Facts), LoadError> {
+        let nodes = prepared.graph.as_ref().map(first_nodes).unwrap_or_default();
         // The graph holds on to the file's pages, which would count as this process's memory.
         let graph = prepared.graph.take();
         let shapes = match options.device {
@@ -41,18 +42,18 @@ impl OrtEngine {
         };
         drop(graph);
         let prepared = &prepared;
+        let refused = |reason| refused(prepared, reason, &nodes);
         let strict = |index| {
             cuda_session(library, prepared, options, index, &shapes).map_err(|error| match error {
                 Refusal::Device(source) => {
                     LoadError::Device { device: options.device.to_string(), source }
                 }
-                Refusal::Engine(reason) => refused(prepared, reason),
+                Refusal::Engine(reason) => refused(reason),
             })
         };
         let cpu = || {
-            let builder =
-                builder(library, options).map_err(|e| refused(prepared, e.to_string()))?;
-            commit(builder, prepared).map_err(|e| refused(prepared, e.to_string()))
+            let builder = builder(library, options).map_err(|e| refused(e.to_string()))?;
+            commit(builder, prepared).map_err(|e| refused(e.to_string()))
         };
         let (session, notice) = match options.device {
             Device::Cpu => (cpu()?, None),
@@ -64,16 +65,16 @@ impl OrtEngine {
                 Err(Refusal::Device(error)) => (cpu()?, Some(fell_back(&error.to_string()))),
             },
         };
-        let nodes = assignment::nodes(&session).map_err(|e| refused(prepared, e.to_string()))?;
+        let placed = assignment::nodes(&session).map_err(|e| refused(e.to_string()))?;
         let facts = Facts {
             engine: NAME,
             version: library.version.clone(),
             library: Some(library.path.clone()),
-            nodes_per_provider: assignment::count(&nodes),
+            nodes_per_provider: assignment::count(&placed),
             notice,
         };
-        let inputs = ports(session.inputs(), prepared)?;
-        let outputs = ports(session.outputs(), prepared)?;
+        let inputs = ports(session.inputs()).map_err(refused)?;
+        let outputs = ports(session.outputs()).map_err(refused)?;
         Ok((Self { session, inputs, outputs }, facts))
     }
 }
@@ -82,30 +83,27 @@ fn fell_back(reason: &str) -> String {
     format!("device auto: running on the CPU, CUDA is not used ({reason})")
 }
 
-fn refused(prepared: &Prepared, reason: String) -> LoadError {
+/// `nodes`: the first node of every operator.
+fn refused(prepared: &Prepared, reason: String, nodes: &BTreeMap<String, String>) -> LoadError {
     let model = prepared.name.clone();
     match unknown_operator(&reason) {
-        Some((operator, node)) => {
+        Some(operator) => {
+            let node = nodes.get(&operator).map_or("unnamed", String::as_str).to_owned();
             LoadError::UnknownOperator { model, engine: NAME, operator, node }
         }
         None => LoadError::Engine { model, engine: NAME, reason },
     }
 }
 
-/// The operator and node that a message of ONNX Runtime calls unknown, such as
-/// `Fatal error: acme:Twist(-1) is not a registered function/op`.
-fn unknown_operator(message: &str) -> Option<(String, String)> {
-    let node = || {
-        let (_, rest) = message.split_once("(node:").or_else(|| message.split_once("Node ("))?;
-        rest.split([' ', ')']).find(|part| !part.is_empty()).map(str::to_owned)
-    };
-    let operator = if let Some((before, _)) = message.split_once(" is not a registered function") {
-        before.rsplit(' ').next()?.split('(').next()?.trim_start_matches(':').replace(':', ".")
-    } else {
-        let (_, rest) = message.split_once("No Op registered for ")?;
-        rest.split(' ').next()?.to_owned()
-    };
-    Some((operator, node().unwrap_or_else(|| "unnamed".to_owned())))
+/// The operator that a message of ONNX Runtime calls unknown: `Fatal error: acme:Twist(-1) is not a
+/// registered function/op`, `No Op registered for Twist with domain_version of 18`.
+fn unknown_operator(message: &str) -> Option<String> {
+    if let Some((before, _)) = message.split_once(" is not a registered function") {
+        let name = before.rsplit(' ').next()?.split('(').next()?;
+        return Some(name.trim_start_matches(':').replace(':', "."));
+    }
+    let (_, rest) = message.split_once("No Op registered for ")?;
+    rest.split(' ').next().map(str::to_owned)
 }
 
 enum Refusal {
@@ -180,13 +178,12 @@ fn commit(mut builder: SessionBuilder, prepared: &Prepared) -> ort::Result<ort::
     }
 }
 
-fn ports(outlets: &[Outlet], prepared: &Prepared) -> Result<Vec<Port>, LoadError> {
+fn ports(outlets: &[Outlet]) -> Result<Vec<Port>, String> {
     outlets
         .iter()
         .map(|outlet| {
             let ValueType::Tensor { ty, shape, dimension_symbols } = outlet.dtype() else {
-                let reason = format!("{:?} is no tensor but {}", outlet.name(), outlet.dtype());
-                return Err(refused(prepared, reason));
+                return Err(format!("{:?} is no tensor but {}", outlet.name(), outlet.dtype()));
             };
             let dims = shape.iter().zip(dimension_symbols.iter()).map(|(&size, symbol)| {
                 usize::try_from(size).map_or_else(|_| Dim::from_parameter(symbol), Dim::Known)
@@ -299,5 +296,21 @@ fn tensor(name: &str, value: &DynValue) -> Result<Tensor, RunError> {
         _ => {
             Err(RunError::OutputElement { name: name.to_owned(), found: value.dtype().to_string() })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unknown_operator_is_read_from_the_message() {
+        let check = |message: &str, operator| {
+            assert_eq!(unknown_operator(message).as_deref(), operator, "{message}");
+        };
+        check("Fatal error: acme:Twist(-1) is not a registered function/op", Some("acme.Twist"));
+        check("Fatal error: :Twist(-1) is not a registered function/op", Some("Twist"));
+        check("No Op registered for Twist with domain_version of 18", Some("Twist"));
+        check("Load model failed", None);
     }
 }

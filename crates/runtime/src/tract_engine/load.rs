@@ -2,7 +2,7 @@
 
 use super::{NAME, guarded};
 use crate::error::LoadError;
-use crate::source::{Content, Prepared};
+use crate::source::{Content, Prepared, operator_name};
 use crate::value::Port;
 use nearkin_onnx::{Dim, ElementType, Graph, Shape, ValueId};
 use std::path::Path;
@@ -48,11 +48,7 @@ fn check_operators(onnx: &Onnx, graph: &Graph, model: &str) -> Result<(), LoadEr
         Some(node) => Err(LoadError::UnknownOperator {
             model: model.to_owned(),
             engine: NAME,
-            operator: if node.is_standard() {
-                node.op.clone()
-            } else {
-                format!("{}.{}", node.domain, node.op)
-            },
+            operator: operator_name(node),
             node: if node.name.is_empty() { "unnamed".to_owned() } else { node.name.clone() },
         }),
     }

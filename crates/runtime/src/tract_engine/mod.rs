@@ -15,12 +15,13 @@ use crate::value::{Port, Tensor, TensorView, contiguous};
 use ndarray::ArrayD;
 use nearkin_onnx::Dim;
 use rayon::prelude::*;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tract_onnx::prelude::{
     DatumType, Graph as TractGraph, InferenceModel, IntoTValue, TValue, TVec,
-    Tensor as TractTensor, TypedFact, TypedOp,
+    Tensor as TractTensor, TractResult, TypedFact, TypedOp,
 };
 use tract_onnx::tract_core::internal::{RunOptions, TypedSimplePlan};
 use tract_onnx::tract_core::tract_linalg::multithread::Executor;
@@ -182,7 +183,7 @@ fn make_plan(
     model: &InferenceModel,
     shapes: &[Vec<usize>],
     pool: &Arc<rayon::ThreadPool>,
-) -> tract_onnx::prelude::TractResult<Plan> {
+) -> TractResult<Plan> {
     use tract_onnx::prelude::{InferenceFact, InferenceModelExt};
     let mut model = model.clone();
     for (i, shape) in shapes.iter().enumerate() {
@@ -202,7 +203,7 @@ fn make_plan(
 }
 
 /// Runs tract, which panics on some models where it should return an error.
-fn guarded<T>(run: impl FnOnce() -> tract_onnx::prelude::TractResult<T>) -> Result<T, String> {
+fn guarded<T>(run: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(format!("{error:#}")),
@@ -241,8 +242,8 @@ impl Engine for TractEngine {
 
 /// An input's elements in order, from which tract copies its own tensors.
 enum Elements<'a> {
-    F32(std::borrow::Cow<'a, [f32]>),
-    I64(std::borrow::Cow<'a, [i64]>),
+    F32(Cow<'a, [f32]>),
+    I64(Cow<'a, [i64]>),
 }
 
 impl<'a> Elements<'a> {
@@ -267,7 +268,12 @@ impl<'a> Elements<'a> {
 
 /// Copies tensors that follow each other along the first axis into one.
 fn join<'a>(parts: impl Iterator<Item = &'a TractTensor>) -> Result<Tensor, String> {
-    let parts: Vec<&TractTensor> = parts.collect();
+    // tract keeps integers that may be dimensions as expressions.
+    let plain = |part: &'a TractTensor| match part.datum_type() {
+        DatumType::TDim => part.cast_to_dt(DatumType::I64),
+        _ => Ok(Cow::Borrowed(part)),
+    };
+    let parts = parts.map(plain).collect::<TractResult<Vec<_>>>().map_err(|e| format!("{e:#}"))?;
     let first = parts.first().ok_or("nothing came back")?;
     let mut shape = first.shape().to_vec();
     if parts.len() > 1 {
@@ -284,7 +290,7 @@ fn join<'a>(parts: impl Iterator<Item = &'a TractTensor>) -> Result<Tensor, Stri
 }
 
 fn gather<T: tract_onnx::prelude::Datum + Copy>(
-    parts: &[&TractTensor],
+    parts: &[Cow<'_, TractTensor>],
     shape: Vec<usize>,
 ) -> Result<ArrayD<T>, String> {
     let mut all = Vec::with_capacity(shape.iter().product());
