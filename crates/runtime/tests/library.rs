@@ -47,56 +47,60 @@ fn a_wrong_library_is_refused_with_the_reason_and_a_second_one_beside_the_first(
     }
 }
 
-/// Set in the process that has no library within reach.
-const ALONE: &str = "NEARKIN_TEST_WITHOUT_LIBRARY";
-
-#[test]
 #[cfg(all(target_os = "linux", feature = "tract"))]
-fn without_a_library_auto_runs_on_tract_and_says_so() {
-    if std::env::var_os(ALONE).is_some() {
-        return;
-    }
-    // A copy of this program, far from any target folder, with an empty environment.
-    let folder = tempfile::tempdir().unwrap();
-    let copy = folder.path().join("test");
-    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
-    let output = std::process::Command::new(&copy)
-        .args(["--exact", "alone", "--nocapture"])
-        .current_dir(folder.path())
-        .env_clear()
-        .env(ALONE, "1")
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned()
-        + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
-}
+mod without_a_library {
+    use super::*;
 
-/// What the copy does; nothing in an ordinary run.
-#[test]
-#[cfg(all(target_os = "linux", feature = "tract"))]
-fn alone() {
-    if std::env::var_os(ALONE).is_none() {
-        return;
+    /// Set in the process that has no library within reach.
+    const ALONE: &str = "NEARKIN_TEST_WITHOUT_LIBRARY";
+
+    #[test]
+    fn auto_runs_on_tract_and_says_so() {
+        if std::env::var_os(ALONE).is_some() {
+            return;
+        }
+        // A copy of this program, far from any target folder, with an empty environment.
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("test");
+        std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+        let output = std::process::Command::new(&copy)
+            .args(["--exact", "without_a_library::alone", "--nocapture"])
+            .current_dir(folder.path())
+            .env_clear()
+            .env(ALONE, "1")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
     }
-    let bytes = nets::dense().model(&["logits"]).to_bytes().unwrap();
-    let session = Session::load(bytes.clone(), &common::options(EngineChoice::Auto)).unwrap();
-    if session.report().engine == "ort" {
-        // A library that is installed for the whole system is always within reach.
-        assert!(session.report().library.is_some());
-        return;
-    }
-    assert_eq!(
-        session.report().notice.as_deref(),
-        Some(
-            "running on tract, which is slower: ONNX Runtime is not used (its library was not \
+
+    /// What the copy does; nothing in an ordinary run.
+    #[test]
+    fn alone() {
+        if std::env::var_os(ALONE).is_none() {
+            return;
+        }
+        let bytes = nets::dense().model(&["logits"]).to_bytes().unwrap();
+        let session = Session::load(bytes.clone(), &common::options(EngineChoice::Auto)).unwrap();
+        if session.report().engine == "ort" {
+            // A library that is installed for the whole system is always within reach.
+            assert!(session.report().library.is_some());
+            return;
+        }
+        assert_eq!(
+            session.report().notice.as_deref(),
+            Some(
+                "running on tract, which is slower: ONNX Runtime is not used (its library was not \
              found); `cargo xtask setup` brings it"
-        )
-    );
-    let error = Session::load(bytes, &common::options(EngineChoice::Ort)).unwrap_err().to_string();
-    for place in
-        ["onnxruntime and above: ", "the Python package onnxruntime: ", "libonnxruntime.so"]
-    {
-        assert!(error.contains(place), "{error}");
+            )
+        );
+        let error =
+            Session::load(bytes, &common::options(EngineChoice::Ort)).unwrap_err().to_string();
+        for place in
+            ["onnxruntime and above: ", "the Python package onnxruntime: ", "libonnxruntime.so"]
+        {
+            assert!(error.contains(place), "{error}");
+        }
     }
 }

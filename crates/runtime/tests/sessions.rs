@@ -298,7 +298,6 @@ fn an_output_that_nothing_makes_is_an_error_and_no_panic() {
 }
 
 #[test]
-#[cfg(feature = "tract")]
 fn tract_refuses_cuda() {
     let bytes = dense().model(&["logits"]).to_bytes().unwrap();
     let options = Options { device: Device::Cuda(0), ..common::options(EngineChoice::Tract) };
