@@ -2,7 +2,6 @@
 
 mod embedding;
 mod error;
-mod independence;
 mod library;
 mod options;
 mod ort_engine;

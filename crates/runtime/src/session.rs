@@ -110,6 +110,11 @@ impl Session {
         &self.report
     }
 
+    /// What the user should know, in one line: another engine or device than the best one.
+    pub fn notice(&self) -> Option<&str> {
+        self.report.notice.as_deref()
+    }
+
     /// Runs the model.
     ///
     /// A batch may be of any size, also where the model was exported for one: it then runs in

@@ -1,5 +1,7 @@
 //! Wrong and missing libraries. One test, as a process keeps the first library that loads.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 #[path = "common/nets.rs"]
 mod nets;
@@ -42,5 +44,63 @@ fn a_wrong_library_is_refused_with_the_reason_and_a_second_one_beside_the_first(
         let error =
             load(EngineChoice::Ort, &PathBuf::from("/other/libonnxruntime.so")).unwrap_err();
         assert!(matches!(error, LoadError::Library(LibraryError::Other { .. })), "{error}");
+    }
+}
+
+#[cfg(all(target_os = "linux", feature = "tract"))]
+mod without_a_library {
+    use super::*;
+
+    /// Set in the process that has no library within reach.
+    const ALONE: &str = "NEARKIN_TEST_WITHOUT_LIBRARY";
+
+    #[test]
+    fn auto_runs_on_tract_and_says_so() {
+        if std::env::var_os(ALONE).is_some() {
+            return;
+        }
+        // A copy of this program, far from any target folder, with an empty environment.
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("test");
+        std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+        let output = std::process::Command::new(&copy)
+            .args(["--exact", "without_a_library::alone", "--nocapture"])
+            .current_dir(folder.path())
+            .env_clear()
+            .env(ALONE, "1")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    }
+
+    /// What the copy does; nothing in an ordinary run.
+    #[test]
+    fn alone() {
+        if std::env::var_os(ALONE).is_none() {
+            return;
+        }
+        let bytes = nets::dense().model(&["logits"]).to_bytes().unwrap();
+        let session = Session::load(bytes.clone(), &common::options(EngineChoice::Auto)).unwrap();
+        if session.report().engine == "ort" {
+            // A library that is installed for the whole system is always within reach.
+            assert!(session.report().library.is_some());
+            return;
+        }
+        assert_eq!(
+            session.report().notice.as_deref(),
+            Some(
+                "running on tract, which is slower: ONNX Runtime is not used (its library was not \
+             found); `cargo xtask setup` brings it"
+            )
+        );
+        let error =
+            Session::load(bytes, &common::options(EngineChoice::Ort)).unwrap_err().to_string();
+        for place in
+            ["onnxruntime and above: ", "the Python package onnxruntime: ", "libonnxruntime.so"]
+        {
+            assert!(error.contains(place), "{error}");
+        }
     }
 }

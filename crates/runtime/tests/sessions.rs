@@ -1,5 +1,7 @@
 //! What a session promises, on every engine that is at hand.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 #[path = "common/nets.rs"]
 mod nets;
@@ -47,6 +49,22 @@ fn a_batch_of_any_size_gives_the_rows_of_its_images() {
             }
             let first = session.embed(all.slice(s![..2, .., .., ..])).unwrap();
             close(&first, &rows.slice(s![..2, ..]).to_owned());
+        }
+    }
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same() {
+    for engine in common::engines() {
+        let model = classifier(Dim::symbol("N")).model(&["probabilities"]).to_bytes().unwrap();
+        let expected = load(engine, &classifier(Dim::symbol("N")).model(&["probabilities"]))
+            .embed(images(5).view())
+            .unwrap();
+        for threads in [1, 3, 8] {
+            let threads = std::num::NonZeroUsize::new(threads);
+            let options = Options { threads, ..common::options(engine) };
+            let mut session = Session::load(model.clone(), &options).unwrap();
+            close(&session.embed(images(5).view()).unwrap(), &expected);
         }
     }
 }
@@ -267,7 +285,19 @@ fn an_unknown_operator_is_named_with_its_node() {
 }
 
 #[test]
-#[cfg(feature = "tract")]
+fn an_output_that_nothing_makes_is_an_error_and_no_panic() {
+    // tract panics on such a file.
+    let bytes = dense().model(&["logits"]).to_bytes().unwrap();
+    let at = bytes.windows(6).rposition(|window| window == b"logits").unwrap();
+    let mut broken = bytes.clone();
+    broken[at..at + 6].copy_from_slice(b"nobody");
+    for engine in common::engines() {
+        let error = Session::load(broken.clone(), &common::options(engine)).unwrap_err();
+        assert!(matches!(error, LoadError::Engine { .. }), "{error}");
+    }
+}
+
+#[test]
 fn tract_refuses_cuda() {
     let bytes = dense().model(&["logits"]).to_bytes().unwrap();
     let options = Options { device: Device::Cuda(0), ..common::options(EngineChoice::Tract) };

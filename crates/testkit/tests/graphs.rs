@@ -1,5 +1,7 @@
 //! The graph crate reads every case, and infers the shapes that ONNX's reference found.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use nearkin_onnx::{Dim, Model};
 use nearkin_testkit::conformance::{Case, Value};
 

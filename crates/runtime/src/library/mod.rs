@@ -122,12 +122,14 @@ impl Library {
 }
 
 fn load(path: &Path, origin: &str) -> Result<Library, Attempt> {
-    let fail = |reason: String| Attempt {
-        place: format!("{} ({origin})", path.display()),
-        reason,
-        broken: true,
-    };
-    let probed = probe::probe(path).map_err(|error| fail(error.to_string()))?;
+    let place = || format!("{} ({origin})", path.display());
+    let fail = |reason: String| Attempt { place: place(), reason, broken: true };
+    let probed = probe::probe(path).map_err(|error| Attempt {
+        place: place(),
+        reason: error.to_string(),
+        // A bare name that the system's loader does not find is nothing broken.
+        broken: path.components().count() > 1 || !matches!(error, probe::ProbeError::Open(_)),
+    })?;
     let builder = ort::init_from(path).map_err(|error| fail(error.to_string()))?;
     let environment =
         builder.with_telemetry(false).build().map_err(|error| fail(error.to_string()))?;

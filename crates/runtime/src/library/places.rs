@@ -240,7 +240,8 @@ fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
     use std::fs;
@@ -275,7 +276,7 @@ mod tests {
         let library = touch(built.join("onnxruntime/cpu/libonnxruntime.so"));
         for executable in ["built/release/nearkin", "built/debug/deps/nearkin"] {
             let targets = target_folders(Path::new("/"), &root.path().join(executable), None);
-            assert_eq!(paths(setup(&targets, ["cpu", "cuda"])), [library.clone()]);
+            assert_eq!(paths(setup(&targets, ["cpu", "cuda"])), [library.as_path()]);
         }
         let targets = target_folders(Path::new("/"), Path::new("/bin/x"), Some(built.into()));
         assert_eq!(paths(setup(&targets, ["cpu", "cuda"])), [library]);
@@ -307,7 +308,7 @@ mod tests {
         assert!(absent.place.ends_with("x.so (given)"), "{absent:?}");
         assert_eq!(absent.reason, "no such file");
         let library = touch(root.path().join("libonnxruntime.so"));
-        assert_eq!(paths(named(root.path(), GIVEN)), [library.clone()]);
+        assert_eq!(paths(named(root.path(), GIVEN)), [library.as_path()]);
         assert_eq!(paths(named(&library, GIVEN)), [library]);
     }
 }

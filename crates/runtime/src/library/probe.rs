@@ -38,9 +38,9 @@ pub(super) fn probe(path: &Path) -> Result<Probed, ProbeError> {
     // SAFETY: the table's second entry returns a static string with a final zero.
     let version = unsafe { (base.GetVersionString)().as_ref().map(|text| CStr::from_ptr(text)) };
     let version = version.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default();
+    // An old library answers a request for a newer table on standard error: its version is asked first.
     // SAFETY: the table's first entry takes any number and returns null for one it does not know.
-    let api = unsafe { (base.GetApi)(ort::MINOR_VERSION) };
-    if api.is_null() || !new_enough(&version) {
+    if !new_enough(&version) || unsafe { (base.GetApi)(ort::MINOR_VERSION) }.is_null() {
         return Err(ProbeError::TooOld { found: version });
     }
     Ok(Probed { version })

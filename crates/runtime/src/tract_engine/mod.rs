@@ -5,13 +5,15 @@
 //! is two to four times faster than a plan for the batch, and needs one copy of the weights. Any
 //! other model is planned for each batch size that is asked for; the last few plans are kept.
 
+mod independence;
 mod load;
 
 use crate::error::{LoadError, RunError};
-use crate::independence::images_are_independent;
+
 use crate::session::{Engine, Facts};
 use crate::source::Prepared;
 use crate::value::{Port, Tensor, TensorView, contiguous};
+use independence::images_are_independent;
 use ndarray::ArrayD;
 use nearkin_onnx::Dim;
 use rayon::prelude::*;
@@ -145,11 +147,13 @@ impl TractEngine {
         let mut shapes: Vec<Vec<usize>> = inputs.iter().map(|v| v.shape().to_vec()).collect();
         shapes.iter_mut().for_each(|shape| shape[0] = 1);
         let plan = self.plan(shapes.clone())?;
+        // With fewer images than threads, the threads left over help within the images.
+        let plan = if images < self.pool.current_num_threads() { plan.spread } else { plan.single };
         let elements: Vec<Elements<'_>> = inputs.iter().map(Elements::of).collect();
         let run = |image: usize| -> Result<TVec<TValue>, String> {
             let values = elements.iter().zip(&shapes).map(|(all, shape)| all.image(image, shape));
             let values = values.collect::<Result<TVec<TValue>, String>>()?;
-            guarded(|| plan.single.run(values))
+            guarded(|| plan.run(values))
         };
         let results: Vec<TVec<TValue>> = self
             .pool

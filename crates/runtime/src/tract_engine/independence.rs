@@ -88,7 +88,7 @@ const LOSING: &[&str] = &[
 ];
 
 /// True if every image's outputs depend on that image alone, as far as the graph shows.
-pub(crate) fn images_are_independent(graph: &Graph) -> bool {
+pub(super) fn images_are_independent(graph: &Graph) -> bool {
     let mut graph = graph.clone();
     let Some(batch) = name_batch(&mut graph) else { return false };
     if graph.infer_types().is_err() {
