@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use nearkin_bench::engine::EngineAsked;
-use nearkin_runtime::{Device, EngineChoice};
+use nearkin_runtime::{Device, EngineChoice, Options};
 
 /// Which engine, on which device, with how many threads.
 #[derive(Debug, clap::Args)]
@@ -27,6 +27,17 @@ pub(crate) struct EngineArguments {
 }
 
 impl EngineArguments {
+    /// The same, as a session takes it.
+    pub(crate) fn options(&self) -> Options {
+        Options {
+            engine: self.runtime,
+            device: self.device,
+            threads: self.threads,
+            library: self.onnxruntime.clone(),
+            embedding: None,
+        }
+    }
+
     /// What was asked for.
     pub(crate) fn asked(&self) -> EngineAsked {
         EngineAsked {

@@ -11,6 +11,7 @@ mod exit;
 mod interrupt;
 mod latency;
 mod output;
+mod zoo;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ struct Program {
 #[derive(Debug, Subcommand)]
 enum Command {
     Bench(Box<bench::Arguments>),
+    Zoo(zoo::Arguments),
     Completions(completions::Arguments),
     #[command(hide = true)]
     Case(children::CaseArguments),
@@ -52,6 +54,8 @@ fn after_help() -> String {
            nearkin bench                        compare one variant of each family on real digits\n  \
            nearkin bench --arch 'resnet*'       compare variants of your choice\n  \
            nearkin bench --dry-run              see what would be measured\n  \
+           nearkin zoo list                     every variant, what it costs and returns\n  \
+           nearkin zoo export resnet18 -o F     a variant as an ONNX file\n  \
            nearkin help bench                   all options of a command\n  \
            nearkin completions bash > FILE      completions for your shell\n\n{}",
         exit::help()
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
     let Program { command, quiet } = Program::parse();
     let ended = match command {
         Command::Bench(arguments) => arguments.run(quiet),
+        Command::Zoo(arguments) => arguments.run(quiet),
         Command::Completions(arguments) => arguments.run(),
         Command::Case(arguments) => arguments.run(),
         Command::Engine(arguments) => arguments.run(),

@@ -22,7 +22,7 @@ fn blobs(n: usize, d: usize) -> Array2<f32> {
 
 fn engines(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("15 nearest neighbours");
-    for (n, d) in [(1000, 2), (4096, 2), (4096, 8), (10_000, 2), (10_000, 8), (10_000, 16)] {
+    for (n, d) in [(1000, 2), (4000, 4), (10_000, 2), (10_000, 5), (12_000, 6), (10_000, 8)] {
         let points = blobs(n, d);
         for engine in [Engine::KdTree, Engine::Products] {
             group.bench_function(BenchmarkId::new(engine.as_str(), format!("{n} × {d}")), |b| {

@@ -110,3 +110,17 @@ proptest! {
         check(points.view(), k.min(n - 1));
     }
 }
+
+#[test]
+fn tree_and_products_agree_on_thousands_of_points_without_structure() {
+    let mut state = 5_u64;
+    let mut noise = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 40) as f32 / (1 << 24) as f32
+    };
+    let points = Array2::from_shape_simple_fn((3000, 3), &mut noise);
+    for distance in KINDS {
+        let by = |engine| nearest_neighbours(points.view(), 20, distance, engine).unwrap();
+        assert_eq!(by(Engine::KdTree), by(Engine::Products), "{distance:?}");
+    }
+}

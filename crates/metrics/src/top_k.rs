@@ -404,6 +404,15 @@ mod tests {
     }
 
     #[test]
+    fn close_points_in_clusters_far_apart_keep_their_neighbours() {
+        // No centre serves both clusters: only the error bound saves the neighbours here.
+        let points = Array2::from_shape_fn((700, 64), |(i, j)| {
+            (if i % 2 == 0 { 1e3 } else { -1e3 }) + noise(i, j) / 8.0
+        });
+        check(points.view(), 10);
+    }
+
+    #[test]
     fn an_outlier_does_not_blur_the_others() {
         let points =
             Array2::from_shape_fn((600, 8), |(i, j)| if i == 300 { 1e30 } else { noise(i, j) });

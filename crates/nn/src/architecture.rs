@@ -45,7 +45,10 @@ pub(crate) fn build(
     variant: &Variant,
     options: &Options,
 ) -> Result<Architecture, BuildError> {
-    let at = |problem: Problem| BuildError { path: variant.name.to_string(), problem };
+    let at = |problem: Problem| BuildError {
+        path: variant.name.to_string(),
+        problem: Box::new(problem),
+    };
     let argument = |expected: &str, found: String| {
         at(Problem::Argument { expected: expected.to_owned(), found })
     };

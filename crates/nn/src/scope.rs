@@ -21,7 +21,7 @@ pub struct BuildError {
     /// Dotted path of the layer, such as `layer2.0.conv2`.
     pub path: String,
     /// What was wrong there.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
 }
 
 /// What can be wrong with a layer.
@@ -134,7 +134,8 @@ impl Scope {
     pub(crate) fn fail(&self, path: &str, problem: impl Into<Problem>) -> Value {
         let mut builder = self.builder.borrow_mut();
         if builder.error.is_none() {
-            builder.error = Some(BuildError { path: path.to_owned(), problem: problem.into() });
+            let problem = Box::new(problem.into());
+            builder.error = Some(BuildError { path: path.to_owned(), problem });
         }
         Value(None)
     }

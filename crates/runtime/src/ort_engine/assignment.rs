@@ -92,7 +92,7 @@ unsafe fn text(get: impl FnOnce(*mut *const c_char) -> OrtStatusPtr) -> ort::Res
     // SAFETY: the status is the function's own; the string is as the caller promises.
     unsafe {
         Error::result_from_status(get(&raw mut start))?;
-        Ok(start.as_ref().map(|start| CStr::from_ptr(start).to_string_lossy().into_owned()))
-            .map(Option::unwrap_or_default)
+        let text = |start| CStr::from_ptr(start).to_string_lossy().into_owned();
+        Ok(start.as_ref().map_or_else(String::new, |start| text(start)))
     }
 }

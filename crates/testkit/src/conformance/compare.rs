@@ -98,7 +98,7 @@ fn close<T>(
         let off = (expected - found).abs() / expected.abs().max(1.0);
         // Written so that NaN counts as too far off.
         let fits = off <= f64::from(tolerance);
-        if !fits && worst.as_ref().is_none_or(|(known, _)| !(off <= *known)) {
+        if !fits && worst.as_ref().is_none_or(|(known, _)| off.total_cmp(known).is_gt()) {
             let index = ndarray::Dimension::slice(&index).to_vec();
             let output = output.to_owned();
             worst = Some((off, Mismatch::Element { output, index, expected, found, tolerance }));

@@ -54,7 +54,7 @@ fn case(path: &Path) -> Result<Case, CaseError> {
         .ok_or_else(|| wrong("no tolerance in its metadata".to_owned()))?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| wrong(e.to_string()))?;
     let side = |prefix: &str| {
-        let mut names: Vec<&str> = tensors.names().into_iter().map(|name| name).collect();
+        let mut names: Vec<&str> = tensors.names().into_iter().collect();
         names.sort_unstable();
         names
             .into_iter()
