@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use nearkin_runtime::Options;
 use nearkin_zoo::Registry;
 
 use crate::build::Build;
-use crate::engine::{self, EngineAsked, EngineError};
+use crate::engine::{self, EngineError, EngineSpec};
 use crate::environment::{EngineFound, Environment};
 use crate::images::{Images, ImagesError};
 use crate::log::{LogError, ResultsLog, TORN};
@@ -36,7 +37,7 @@ pub struct Config {
     /// The seed in place of the suite's.
     pub seed: Option<u64>,
     /// Which engine, on which device.
-    pub engine: EngineAsked,
+    pub engine: Options,
     /// Seconds after which a case is given up.
     pub timeout_s: Option<f64>,
     /// This program with the arguments that make it the child of a case, and those that make it
@@ -110,7 +111,8 @@ impl Bench {
         let images = Images::open(&suite.data)?;
         let data_sha256 = images.sha256();
         let seed = config.seed.unwrap_or(suite.seed);
-        let threads = config.engine.thread_count();
+        let spec = EngineSpec::from(&config.engine);
+        let threads = spec.threads;
         let registry = Registry::standard();
         let plan_on = |found: &EngineFound| {
             let conditions = Conditions {
@@ -124,7 +126,7 @@ impl Bench {
         };
         // A misspelt variant is told before an engine is looked for.
         plan_on(&EngineFound::default())?;
-        let engine = engine::find(&config.engine, &config.children, interrupted)?;
+        let engine = engine::find(spec, &config.children, interrupted)?;
         let plan = plan_on(&engine)?;
         let environment = Environment {
             format: FORMAT,

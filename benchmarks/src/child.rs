@@ -213,7 +213,8 @@ pub fn first_line() -> io::Result<String> {
     Ok(line)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 

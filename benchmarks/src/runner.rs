@@ -268,7 +268,8 @@ fn slug(key: &str, variant: &str) -> String {
     format!("{name}-{}", &crate::suite::hex(&sha2::Sha256::digest(key.as_bytes()))[..8])
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use crate::engine::EngineSpec;
