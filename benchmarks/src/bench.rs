@@ -4,20 +4,21 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use nearkin_runtime::Options;
 use nearkin_zoo::Registry;
 
 use crate::build::Build;
-use crate::engine::{self, EngineAsked, EngineError};
+use crate::engine::{self, EngineError, EngineSpec};
 use crate::environment::{EngineFound, Environment};
 use crate::images::{Images, ImagesError};
 use crate::log::{LogError, ResultsLog, TORN};
 use crate::machine::Machine;
-use crate::plan::{Conditions, PlanError, plan};
+use crate::plan::{Conditions, Plan, PlanError, plan};
 use crate::planned::PlannedCase;
 use crate::prepare::Preparation;
 use crate::progress::Progress;
 use crate::quality::smallest_difference;
-use crate::record::FORMAT;
+use crate::record::{FORMAT, Record};
 use crate::report::Report;
 use crate::runner::{RunError, Runner};
 use crate::suite::{Suite, SuiteError, is_ascending};
@@ -36,7 +37,7 @@ pub struct Config {
     /// The seed in place of the suite's.
     pub seed: Option<u64>,
     /// Which engine, on which device.
-    pub engine: EngineAsked,
+    pub engine: Options,
     /// Seconds after which a case is given up.
     pub timeout_s: Option<f64>,
     /// This program with the arguments that make it the child of a case, and those that make it
@@ -93,7 +94,7 @@ pub struct Bench {
     suite: Suite,
     images: Images,
     environment: Environment,
-    cases: Vec<PlannedCase>,
+    plan: Plan,
 }
 
 impl Bench {
@@ -110,9 +111,10 @@ impl Bench {
         let images = Images::open(&suite.data)?;
         let data_sha256 = images.sha256();
         let seed = config.seed.unwrap_or(suite.seed);
-        let threads = config.engine.thread_count();
+        let spec = EngineSpec::from(&config.engine);
+        let threads = spec.threads;
         let registry = Registry::standard();
-        let cases_on = |found: &EngineFound| {
+        let plan_on = |found: &EngineFound| {
             let conditions = Conditions {
                 runtime: &found.runtime,
                 device: &found.device,
@@ -123,9 +125,9 @@ impl Bench {
             plan(&suite, &config.patterns, config.batch.as_deref(), &registry, &conditions)
         };
         // A misspelt variant is told before an engine is looked for.
-        cases_on(&EngineFound::default())?;
-        let engine = engine::find(&config.engine, &config.children, interrupted)?;
-        let cases = cases_on(&engine)?;
+        plan_on(&EngineFound::default())?;
+        let engine = engine::find(spec, &config.children, interrupted)?;
+        let plan = plan_on(&engine)?;
         let environment = Environment {
             format: FORMAT,
             started_utc: utc::now(),
@@ -139,7 +141,7 @@ impl Bench {
             build: Build::this(),
             machine: Machine::this(),
         };
-        Ok(Self { config, suite, images, environment, cases })
+        Ok(Self { config, suite, images, environment, plan })
     }
 
     /// The suite's name, for naming a result folder.
@@ -162,7 +164,7 @@ impl Bench {
             .column("width", Align::Right)
             .column("GMACs at most,\nwhole case", Align::Right);
         let mut total = 0;
-        for case in &self.cases {
+        for case in &self.plan.cases {
             let work = case.work_macs(self.images.count(), &self.suite.timing);
             total += work;
             let batches: Vec<_> = case.batch.iter().map(usize::to_string).collect();
@@ -178,11 +180,17 @@ impl Bench {
                 format!("{:.0}", work as f64 / 1e9),
             ]);
         }
+        let refused: String = self
+            .plan
+            .refused
+            .iter()
+            .map(|failure| format!("Left out: {}: {}\n", failure.variant, failure.reason))
+            .collect();
         let notice = engine.notice.as_ref().map(|n| format!("{n}\n")).unwrap_or_default();
         format!(
             "Suite {}: {}\nImages: {}, {} training, {} test, {} classes\nEngine: {}, {threads} \
              threads of {} cores\n{notice}\n{}\n{} cases, at most {:.0} GMACs in all. Nothing was \
-             measured.\n",
+             measured.\n{refused}",
             self.suite.name,
             self.suite.about,
             self.suite.data,
@@ -192,7 +200,7 @@ impl Bench {
             engine.label(),
             machine.cores,
             table.to_text(),
-            self.cases.len(),
+            self.plan.cases.len(),
             total as f64 / 1e9,
         )
     }
@@ -211,7 +219,7 @@ impl Bench {
         interrupted: &AtomicBool,
         quiet: bool,
     ) -> Result<Report, BenchError> {
-        let mut progress = Progress::to_stderr(self.cases.len(), quiet);
+        let mut progress = Progress::to_stderr(self.plan.cases.len(), quiet);
         let (mut log, earlier) = if resume {
             let again = ResultsLog::resume(folder, &self.environment)?;
             if again.torn_bytes > 0 {
@@ -241,12 +249,16 @@ impl Bench {
         let mut prepare = |case: &PlannedCase, folder: &Path| {
             preparation.prepare(case, folder).map_err(|error| error.to_string())
         };
-        let outcome = runner.run(&self.cases, &earlier, &mut log, &mut prepare, &mut progress)?;
+        for failure in &self.plan.refused {
+            log.append(&Record::Failure(failure.clone()))?;
+        }
+        let cases = &self.plan.cases;
+        let outcome = runner.run(cases, &earlier, &mut log, &mut prepare, &mut progress)?;
         Ok(Report {
             environment: self.environment.clone(),
             smallest_difference: smallest_difference(&outcome.rows),
             rows: outcome.rows,
-            failures: outcome.failures,
+            failures: [self.plan.refused.clone(), outcome.failures].concat(),
             not_reached: outcome.not_reached,
         })
     }

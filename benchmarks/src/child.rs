@@ -7,7 +7,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -155,17 +155,17 @@ impl Ending {
         match self {
             Self::Signalled(9) => true,
             // Rust's and C++'s own ends when an allocation fails.
-            Self::Signalled(6) => last_line(log).is_some_and(|line| {
+            Self::Signalled(6) => last_words(log).is_some_and(|line| {
                 line.contains("memory allocation of") || line.contains("bad_alloc")
             }),
             _ => false,
         }
     }
 
-    /// The end in a sentence, with the last line of `log` where it may explain it.
+    /// The end in a sentence, with the last words of `log` where they may explain it.
     #[must_use]
     pub fn reason(self, log: &Path) -> String {
-        let told = || last_line(log).map(|line| format!(": {line}")).unwrap_or_default();
+        let told = || last_words(log).map(|line| format!(": {line}")).unwrap_or_default();
         match self {
             Self::Exited(code) => format!("exited with status {code}{}", told()),
             Self::Signalled(9) => "killed by signal 9, probably out of memory".to_owned(),
@@ -179,16 +179,19 @@ impl Ending {
     }
 }
 
-/// The last line of a log that is not empty, shortened; reads at most its last 4 KiB.
-fn last_line(log: &Path) -> Option<String> {
-    use std::io::{Seek as _, SeekFrom};
+/// What a log says last, shortened: a panic's message, or the last line that is not empty. Reads at
+/// most its last 16 KiB.
+fn last_words(log: &Path) -> Option<String> {
+    const TAIL: u64 = 16 << 10;
     let mut file = File::open(log).ok()?;
     let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(4096))).ok()?;
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
     let mut bytes = Vec::new();
-    file.take(4096).read_to_end(&mut bytes).ok()?;
+    file.take(TAIL).read_to_end(&mut bytes).ok()?;
     let text = String::from_utf8_lossy(&bytes);
-    let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
+    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let panic = lines.iter().rposition(|line| line.contains(" panicked at "));
+    let line = panic.and_then(|at| lines.get(at + 1)).or(lines.last())?;
     Some(line.chars().take(200).collect())
 }
 
@@ -210,7 +213,8 @@ pub fn first_line() -> io::Result<String> {
     Ok(line)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 
@@ -257,6 +261,13 @@ mod tests {
     fn a_status_comes_with_the_last_words() {
         let ran = plain("echo 'no such thing' >&2; echo >&2; exit 7");
         assert_eq!(ran.ending.reason(&ran.log), "exited with status 7: no such thing");
+    }
+
+    #[test]
+    fn a_panic_is_told_by_its_message() {
+        let panic = "thread 'main' (7) panicked at src/a.rs:1:2:\nno such axis\nnote: run with";
+        let ran = plain(&format!("printf \"{panic}\" >&2; exit 101"));
+        assert_eq!(ran.ending.reason(&ran.log), "exited with status 101: no such axis");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 
 use ndarray::Array4;
 use nearkin_nn::Weights;
-use nearkin_runtime::{Device, EngineChoice, Options, ParseOptionError, Session, SessionReport};
+use nearkin_runtime::{Options, ParseOptionError, Session, SessionReport};
 use nearkin_zoo::Registry;
 use serde::{Deserialize, Serialize};
 
@@ -19,20 +19,7 @@ use crate::child::{self, ChildCommand, Ending};
 use crate::environment::EngineFound;
 use crate::plan;
 
-/// What a user asks of the engine.
-#[derive(Debug, Clone, Default)]
-pub struct EngineAsked {
-    /// Which one.
-    pub runtime: EngineChoice,
-    /// On which device.
-    pub device: Device,
-    /// Threads of one run; `None` for every core this process may use.
-    pub threads: Option<NonZeroUsize>,
-    /// ONNX Runtime's library, or its folder; `None` to look for it.
-    pub library: Option<PathBuf>,
-}
-
-/// The same as a child process is told it.
+/// What a child process is told of the engine: [`Options`] in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineSpec {
     /// `auto`, `ort` or `tract`.
@@ -72,22 +59,14 @@ pub enum EngineError {
     Interrupted,
 }
 
-impl EngineAsked {
-    /// Threads of one run.
-    #[must_use]
-    pub fn thread_count(&self) -> NonZeroUsize {
+impl From<&Options> for EngineSpec {
+    fn from(options: &Options) -> Self {
         let every = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        self.threads.unwrap_or_else(every)
-    }
-
-    /// What a child is told.
-    #[must_use]
-    pub fn spec(&self) -> EngineSpec {
-        EngineSpec {
-            runtime: self.runtime.to_string(),
-            device: self.device.to_string(),
-            threads: self.thread_count(),
-            library: self.library.clone(),
+        Self {
+            runtime: options.engine.to_string(),
+            device: options.device.to_string(),
+            threads: options.threads.unwrap_or_else(every),
+            library: options.library.clone(),
         }
     }
 }
@@ -134,11 +113,10 @@ enum Answer {
 /// # Errors
 /// [`EngineError`].
 pub fn find(
-    asked: &EngineAsked,
+    spec: EngineSpec,
     children: &Children,
     interrupted: &AtomicBool,
 ) -> Result<EngineFound, EngineError> {
-    let spec = asked.spec();
     let folder = tempfile::tempdir().map_err(EngineError::Start)?;
     let command = ChildCommand {
         program: children.program.clone(),
@@ -192,6 +170,7 @@ fn trial(spec: &EngineSpec) -> Result<EngineFound, Box<dyn std::error::Error>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nearkin_runtime::Device;
 
     fn spec(runtime: &str, device: &str) -> EngineSpec {
         let threads = NonZeroUsize::MIN;
@@ -205,8 +184,8 @@ mod tests {
 
     #[test]
     fn a_spec_survives_its_line() {
-        let asked = EngineAsked { device: Device::Cuda(1), ..EngineAsked::default() };
-        let line = serde_json::to_string(&asked.spec()).unwrap();
+        let asked = Options { device: Device::Cuda(1), ..Options::default() };
+        let line = serde_json::to_string(&EngineSpec::from(&asked)).unwrap();
         let back: EngineSpec = serde_json::from_str(&line).unwrap();
         assert_eq!(back.options().unwrap().device, Device::Cuda(1));
     }

@@ -6,10 +6,8 @@ use std::time::Instant;
 
 use ndarray::Array4;
 use nearkin_onnx::Dim;
-use nearkin_runtime::{Input, LoadError, RunError, Session};
+use nearkin_runtime::{Input, LoadError, Options, RunError, Session};
 use serde_json::json;
-
-use crate::engine::EngineSpec;
 
 /// Most runs of one request: its times are kept in memory.
 const MOST_RUNS: usize = 10_000_000;
@@ -17,9 +15,6 @@ const MOST_RUNS: usize = 10_000_000;
 /// Why a model cannot be timed.
 #[derive(Debug, thiserror::Error)]
 pub enum LatencyError {
-    /// The runtime or device was named wrongly.
-    #[error(transparent)]
-    Option(#[from] nearkin_runtime::ParseOptionError),
     /// The model or the engine cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -55,12 +50,12 @@ pub enum LatencyError {
 /// [`LatencyError`]; a wrong request ends the service.
 pub fn serve(
     model: &Path,
-    engine: &EngineSpec,
+    engine: &Options,
     batch: usize,
     requests: impl BufRead,
     mut answers: impl Write,
 ) -> Result<(), LatencyError> {
-    let mut session = Session::load(model, &engine.options()?)?;
+    let mut session = Session::load(model, engine)?;
     let [channels, height, width] = image_shape(&session).ok_or_else(|| LatencyError::Input {
         model: model.display().to_string(),
         found: format!("{:?}", session.inputs()),

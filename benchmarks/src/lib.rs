@@ -27,3 +27,8 @@ pub mod timing;
 mod utc;
 
 pub use utc::stamp;
+
+/// The program has no library that could test its README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../../crates/cli/README.md")]
+struct ProgramReadme;

@@ -110,7 +110,7 @@ impl ResultsLog {
         let mut log = Self::open(folder)?;
         let length = log.file.metadata().map_err(|e| log.io("read its length", e))?.len();
         if length > 0 {
-            return Err(LogError::Exists { path: log.path });
+            return Err(LogError::Exists { path: log.path.clone() });
         }
         log.append(&Record::Environment(Box::new(environment.clone())))?;
         sync_folder(folder)?;
@@ -140,20 +140,20 @@ impl ResultsLog {
             Some(Record::Environment(then)) => {
                 let differences = then.differences(now);
                 if !differences.is_empty() {
-                    return Err(LogError::OtherConditions { path: log.path, differences });
+                    return Err(LogError::OtherConditions { path: log.path.clone(), differences });
                 }
                 let arguments = now.arguments.clone();
                 log.append(&Record::Resumed(Resumed { at_utc: utc::now(), arguments }))?;
             }
             Some(_) => {
                 let expected = "the environment";
-                return Err(LogError::Order { path: log.path, line: 1, expected });
+                return Err(LogError::Order { path: log.path.clone(), line: 1, expected });
             }
         }
         let records: Vec<_> = records.collect();
         if let Some(at) = records.iter().position(|r| matches!(r, Record::Environment(_))) {
             let expected = "a row, a failure or a resumption";
-            return Err(LogError::Order { path: log.path, line: at + 2, expected });
+            return Err(LogError::Order { path: log.path.clone(), line: at + 2, expected });
         }
         Ok(Reopened { log, records, torn_bytes })
     }
@@ -209,6 +209,14 @@ impl ResultsLog {
 
     fn io(&self, action: &'static str, source: io::Error) -> LogError {
         LogError::Io { path: self.path.clone(), action, source }
+    }
+}
+
+impl Drop for ResultsLog {
+    /// Lets go of the lock now. Closing the file alone would leave it with a process that another
+    /// thread is just starting, until that process replaces itself.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
     }
 }
 

@@ -75,7 +75,10 @@ pub fn serve(mut out: impl Write) -> io::Result<bool> {
     };
     let answer = match measure(&spec, &mut |stage| tell(&Message::Stage(stage))) {
         Ok(measured) => Message::Measured(Box::new(measured)),
-        Err(error) => Message::Failed(error.to_string()),
+        Err(error) => {
+            note(&error);
+            Message::Failed(error.to_string())
+        }
     };
     tell(&answer)?;
     Ok(matches!(answer, Message::Measured(_)))
@@ -106,7 +109,15 @@ pub fn measure(spec: &CaseSpec, tell: &mut Tell<'_>) -> Result<Measured, Measure
     let mut throughput = Vec::new();
     for &batch in &spec.batch {
         stages.enter(Stage::Throughput { batch })?;
-        let run = time(&mut session, spec, batch)?;
+        let run = match time(&mut session, spec, batch) {
+            Ok(run) => run,
+            Err(error) if !throughput.is_empty() && is_out_of_memory(&error) => {
+                // A larger batch would need more.
+                note(&error);
+                break;
+            }
+            Err(error) => return Err(error),
+        };
         throughput.push(Throughput { batch, images_per_s: batch as f64 * 1e3 / run.p50_ms, run });
     }
     let memory = empty_bytes.zip(load_peak_bytes).zip(memory::peak_bytes()).map(
@@ -152,6 +163,20 @@ pub fn measure(spec: &CaseSpec, tell: &mut Tell<'_>) -> Result<Measured, Measure
         classes,
     };
     Ok(Measured { quality, speed, memory, engine, stage_s: stages.finish() })
+}
+
+/// A line for the case's log; a log that is gone is no reason to stop.
+fn note(error: &MeasureError) {
+    let _ = writeln!(io::stderr(), "{error}");
+}
+
+/// Whether an engine failed for want of memory, by its own words: it has no code for that.
+fn is_out_of_memory(error: &MeasureError) -> bool {
+    let MeasureError::Run(RunError::Engine { reason, .. }) = error else { return false };
+    let reason = reason.to_lowercase();
+    ["out of memory", "failed to allocate", "bad_alloc", "bad alloc", "alloc_failed"]
+        .iter()
+        .any(|words| reason.contains(words))
 }
 
 fn load_library(options: &Options) -> Result<(), LibraryError> {
@@ -222,5 +247,25 @@ impl Stages<'_, '_> {
     fn finish(mut self) -> BTreeMap<String, f64> {
         self.leave();
         self.seconds
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn want_of_memory_is_known_by_the_engines_words() {
+        let engine = |reason: &str| {
+            MeasureError::Run(RunError::Engine { engine: "ort", reason: reason.to_owned() })
+        };
+        for reason in [
+            "BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer of size 9",
+            "CUDA failure 2: out of memory",
+            "CUBLAS_STATUS_ALLOC_FAILED",
+        ] {
+            assert!(is_out_of_memory(&engine(reason)), "{reason}");
+        }
+        assert!(!is_out_of_memory(&engine("Invalid axis")));
     }
 }

@@ -7,7 +7,7 @@ use nearkin_nn::Options;
 use nearkin_zoo::{Registry, UnknownVariant};
 
 use crate::planned::PlannedCase;
-use crate::record::WeightsNote;
+use crate::record::{Failure, WeightsNote};
 use crate::suite::{Input, Suite, SuiteCase, WeightsChoice};
 
 /// What all cases of a run have in common beside the suite.
@@ -31,17 +31,26 @@ pub enum PlanError {
     /// The suite or the command line names a variant that the zoo lacks.
     #[error(transparent)]
     UnknownVariant(#[from] UnknownVariant),
-    /// A variant cannot be built as asked.
-    #[error("{variant} at {size}x{size}: {source}")]
-    Build {
-        /// The variant.
-        variant: String,
-        /// Height and width of the image, in pixels.
-        size: usize,
-        /// The first layer that cannot be built.
-        #[source]
-        source: nearkin_nn::BuildError,
+    /// Not one of the chosen variants can be built as asked.
+    #[error("nothing to measure: {}", reasons(refused))]
+    Nothing {
+        /// Every variant, with the first layer that cannot be built.
+        refused: Vec<Failure>,
     },
+}
+
+fn reasons(refused: &[Failure]) -> String {
+    let each = refused.iter().map(|failure| format!("{}: {}", failure.variant, failure.reason));
+    each.collect::<Vec<_>>().join("; ")
+}
+
+/// The cases of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// What will be measured, in the table's order; never empty.
+    pub cases: Vec<PlannedCase>,
+    /// Variants that cannot be built at the suite's image size.
+    pub refused: Vec<Failure>,
 }
 
 /// The options with which the suite's input builds a variant.
@@ -58,19 +67,29 @@ pub fn options(input: [usize; 3]) -> Options {
 /// the zoo's order with the suite's common input. `batch` replaces every case's batch sizes.
 ///
 /// # Errors
-/// [`PlanError`]; an unknown name comes with the nearest known ones.
+/// [`PlanError`]; an unknown name comes with the nearest known ones. A variant that cannot be built
+/// is no error while others can.
 pub fn plan(
     suite: &Suite,
     patterns: &[String],
     batch: Option<&[usize]>,
     registry: &Registry,
     conditions: &Conditions<'_>,
-) -> Result<Vec<PlannedCase>, PlanError> {
-    let mut cases = choose(suite, patterns, registry)?;
-    if let Some(batch) = batch {
-        cases.iter_mut().for_each(|case| case.batch = batch.to_vec());
+) -> Result<Plan, PlanError> {
+    let mut plan = Plan { cases: Vec::new(), refused: Vec::new() };
+    for mut case in choose(suite, patterns, registry)? {
+        if let Some(batch) = batch {
+            case.batch = batch.to_vec();
+        }
+        match planned(&case, &suite.input, registry, conditions)? {
+            Ok(case) => plan.cases.push(case),
+            Err(refused) => plan.refused.push(refused),
+        }
     }
-    cases.iter().map(|case| planned(case, &suite.input, registry, conditions)).collect()
+    if plan.cases.is_empty() {
+        return Err(PlanError::Nothing { refused: plan.refused });
+    }
+    Ok(plan)
 }
 
 fn choose(
@@ -107,15 +126,10 @@ fn planned(
     input: &Input,
     registry: &Registry,
     conditions: &Conditions<'_>,
-) -> Result<PlannedCase, PlanError> {
+) -> Result<Result<PlannedCase, Failure>, PlanError> {
     let size = case.img_size;
     let shape = [input.channels, size, size];
-    let entry = registry.variant(&case.variant)?;
-    let architecture = entry.build(&options(shape)).map_err(|source| PlanError::Build {
-        variant: case.variant.clone(),
-        size,
-        source,
-    })?;
+    let architecture = registry.variant(&case.variant)?.build(&options(shape));
     let weights = match case.weights {
         WeightsChoice::Init => WeightsNote {
             label: format!("untrained (init seed {})", conditions.seed),
@@ -135,7 +149,19 @@ fn planned(
         conditions.threads,
         conditions.data_sha256.get(..12).unwrap_or(conditions.data_sha256),
     );
-    Ok(PlannedCase {
+    let architecture = match architecture {
+        Ok(architecture) => architecture,
+        Err(error) => {
+            return Ok(Err(Failure {
+                key,
+                variant: case.variant.clone(),
+                reason: format!("cannot be built at {size}x{size}: {error}"),
+                stage: None,
+                log: None,
+            }));
+        }
+    };
+    Ok(Ok(PlannedCase {
         key,
         variant: case.variant.clone(),
         family: architecture.group.to_owned(),
@@ -146,7 +172,7 @@ fn planned(
         macs: architecture.macs,
         embedding_width: architecture.embedding_width,
         crop: "none; bilinear resize of the whole image".to_owned(),
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -157,9 +183,15 @@ mod tests {
         Conditions { runtime: "tract", device: "cpu", threads: 2, seed: 0, data_sha256: "abc" };
 
     fn planned_with(patterns: &[&str], seed: u64) -> Result<Vec<PlannedCase>, PlanError> {
+        Ok(plan_at(64, patterns, seed)?.cases)
+    }
+
+    fn plan_at(size: usize, patterns: &[&str], seed: u64) -> Result<Plan, PlanError> {
         let patterns: Vec<_> = patterns.iter().map(|&p| p.to_owned()).collect();
         let conditions = Conditions { seed, ..CONDITIONS };
-        let suite = Suite::load("quick").unwrap();
+        let mut suite = Suite::load("quick").unwrap();
+        suite.input.img_size = size;
+        suite.cases.iter_mut().for_each(|case| case.img_size = size);
         plan(&suite, &patterns, None, &Registry::standard(), &conditions)
     }
 
@@ -185,6 +217,16 @@ mod tests {
         assert!(error.contains("resnet18"), "{error}");
         let error = planned_with(&["resnot*"], 0).unwrap_err().to_string();
         assert!(error.contains("resnot*"), "{error}");
+    }
+
+    #[test]
+    fn a_variant_that_cannot_be_built_is_refused_and_the_others_are_planned() {
+        let plan = plan_at(20, &[], 0).unwrap();
+        assert!(plan.refused[0].variant.starts_with("vgg"), "{:?}", plan.refused);
+        assert!(plan.refused[0].reason.contains("20x20"), "{:?}", plan.refused);
+        assert!(plan.cases.iter().any(|case| case.variant == "resnet18"));
+        let error = plan_at(20, &["vgg11"], 0).unwrap_err();
+        assert!(matches!(error, PlanError::Nothing { .. }), "{error}");
     }
 
     #[test]

@@ -42,10 +42,13 @@ impl PlannedCase {
         self.macs.saturating_mul((images + timed) as u64)
     }
 
-    /// The row of this case.
+    /// The row of this case; planned batch sizes that were not measured count as given up.
     #[must_use]
-    pub fn row(&self, measured: Measured, batches_given_up: Vec<usize>, case_s: f64) -> Row {
+    pub fn row(&self, measured: Measured, case_s: f64) -> Row {
         let [_, height, width] = self.input;
+        let is_measured =
+            |&batch: &usize| measured.speed.throughput.iter().any(|t| t.batch == batch);
+        let batches_given_up = self.batch.iter().copied().filter(|b| !is_measured(b)).collect();
         Row {
             key: self.key.clone(),
             variant: self.variant.clone(),
@@ -84,7 +87,7 @@ pub(crate) mod tests {
                 seed: Some(0),
             },
             input: [3, 32, 32],
-            batch: vec![1, 8],
+            batch: vec![1, 8, 16],
             params: 1,
             macs: 10,
             embedding_width: 512,
@@ -95,7 +98,7 @@ pub(crate) mod tests {
     #[test]
     fn work_counts_images_and_timed_runs() {
         let timing = Timing { warm_up: 1, runs: 10, seconds: 1.0 };
-        // 10 MACs x (100 images + 11 runs of 1 + 1 + 8 images).
-        assert_eq!(case("a").work_macs(100, &timing), 10 * (100 + 11 * 10));
+        // 10 MACs x (100 images + 11 runs of 1 + 1 + 8 + 16 images).
+        assert_eq!(case("a").work_macs(100, &timing), 10 * (100 + 11 * 26));
     }
 }

@@ -78,6 +78,9 @@ impl Report {
         if self.environment.build.profile.as_deref() == Some("debug") {
             notes.push("This is a debug build: its timings mean nothing.".to_owned());
         }
+        if self.rows.iter().any(|row| row.measured.memory.is_none()) {
+            notes.push("Peak memory is not known: this system has no /proc.".to_owned());
+        }
         for row in &self.rows {
             if !row.batches_given_up.is_empty() {
                 let given_up: Vec<_> = row.batches_given_up.iter().map(usize::to_string).collect();

@@ -1,5 +1,6 @@
 //! The peak mark, in a process of its own: other tests would move it.
 #![cfg(target_os = "linux")]
+#![expect(clippy::print_stdout, reason = "says what it could not check")]
 
 use nearkin_bench::memory::{peak_bytes, reset_peak};
 

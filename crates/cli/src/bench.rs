@@ -92,7 +92,7 @@ impl Arguments {
             patterns: self.arch.clone(),
             batch: (!self.batch.is_empty()).then(|| self.batch.clone()),
             seed: self.seed,
-            engine: self.engine.asked(),
+            engine: self.engine.options(),
             timeout_s: self.timeout,
             children: Children {
                 program,

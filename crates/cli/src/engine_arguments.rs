@@ -3,7 +3,6 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use nearkin_bench::engine::EngineAsked;
 use nearkin_runtime::{Device, EngineChoice, Options};
 
 /// Which engine, on which device, with how many threads.
@@ -35,16 +34,6 @@ impl EngineArguments {
             threads: self.threads,
             library: self.onnxruntime.clone(),
             embedding: None,
-        }
-    }
-
-    /// What was asked for.
-    pub(crate) fn asked(&self) -> EngineAsked {
-        EngineAsked {
-            runtime: self.runtime,
-            device: self.device,
-            threads: self.threads,
-            library: self.onnxruntime.clone(),
         }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     pub(crate) fn run(&self) -> Ended {
-        let engine = self.engine.asked().spec();
+        let engine = self.engine.options();
         let (requests, answers) = (io::stdin().lock(), io::stdout());
         let served = latency::serve(&self.model, &engine, self.batch.get(), requests, answers);
         match served {
@@ -44,7 +44,7 @@ impl Arguments {
                         | LoadError::NoTract
                         | LoadError::Threads { .. },
                     ) => Exit::Unavailable,
-                    LatencyError::Option(_) | LatencyError::Request { .. } => Exit::Usage,
+                    LatencyError::Request { .. } => Exit::Usage,
                     LatencyError::Load(_) | LatencyError::Input { .. } => Exit::BadInput,
                     LatencyError::Run(_) => Exit::SomeFailed,
                     LatencyError::Pipe(_) => Exit::NotWritable,

@@ -54,10 +54,8 @@ fn after_help() -> String {
            nearkin bench                        compare one variant of each family on real digits\n  \
            nearkin bench --arch 'resnet*'       compare variants of your choice\n  \
            nearkin bench --dry-run              see what would be measured\n  \
-           nearkin zoo list                     every variant, what it costs and returns
-  \
-           nearkin zoo export resnet18 -o F     a variant as an ONNX file
-  \
+           nearkin zoo list                     every variant, what it costs and returns\n  \
+           nearkin zoo export resnet18 -o F     a variant as an ONNX file\n  \
            nearkin help bench                   all options of a command\n  \
            nearkin completions bash > FILE      completions for your shell\n\n{}",
         exit::help()

@@ -1,5 +1,4 @@
 //! Families without a reference of their own, against a slow obvious oracle.
-#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use ndarray::{Array4, ArrayView2, Axis};
 use nearkin_nn::{Options, Weights};

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value;
 
 /// Two cases of milliseconds each on the built-in digits.
-pub const SUITE: &str = r#"
+pub(crate) const SUITE: &str = r#"
 name = "small"
 about = "two tiny networks"
 
@@ -38,32 +38,32 @@ variant = "fcnn_32_16"
 "#;
 
 /// A folder for one test, with the suite in it.
-pub struct Place {
-    pub folder: tempfile::TempDir,
+pub(crate) struct Place {
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(SUITE)
     }
 
-    pub fn with(suite: &str) -> Self {
+    pub(crate) fn with(suite: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("suite.toml"), suite).unwrap();
         Self { folder }
     }
 
-    pub fn out(&self) -> PathBuf {
+    pub(crate) fn out(&self) -> PathBuf {
         self.folder.path().join("out")
     }
 
-    pub fn file(&self, name: &str) -> String {
+    pub(crate) fn file(&self, name: &str) -> String {
         let path = self.out().join(name);
         std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
     }
 
     /// `nearkin bench` on the suite with tract, which is always there.
-    pub fn bench(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn bench(&self, arguments: &[&str]) -> Command {
         let mut command = nearkin(&["bench", "--runtime", "tract", "--threads", "1"]);
         command
             .arg("--suite")
@@ -75,38 +75,38 @@ impl Place {
         command
     }
 
-    pub fn records(&self) -> Vec<Value> {
+    pub(crate) fn records(&self) -> Vec<Value> {
         let text = self.file("results.jsonl");
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    pub fn rows(&self) -> Vec<String> {
+    pub(crate) fn rows(&self) -> Vec<String> {
         let rows = self.records().into_iter().filter(|record| record["record"] == "row");
         rows.map(|row| row["variant"].as_str().unwrap().to_owned()).collect()
     }
 }
 
-pub fn nearkin(arguments: &[&str]) -> Command {
+pub(crate) fn nearkin(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nearkin"));
     command.args(arguments).env_remove("NEARKIN_RESULTS").env_remove("ORT_DYLIB_PATH");
     command
 }
 
-pub struct Ran {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
-pub fn run(command: &mut Command) -> Ran {
+pub(crate) fn run(command: &mut Command) -> Ran {
     ran(command.output().unwrap())
 }
 
-pub fn start(command: &mut Command) -> Child {
+pub(crate) fn start(command: &mut Command) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-pub fn ran(output: Output) -> Ran {
+pub(crate) fn ran(output: Output) -> Ran {
     Ran {
         code: output.status.code(),
         stdout: String::from_utf8(output.stdout).unwrap(),
@@ -115,7 +115,7 @@ pub fn ran(output: Output) -> Ran {
 }
 
 #[track_caller]
-pub fn expect(ran: &Ran, code: i32, parts: &[&str]) {
+pub(crate) fn expect(ran: &Ran, code: i32, parts: &[&str]) {
     assert_eq!(ran.code, Some(code), "stdout:\n{}\nstderr:\n{}", ran.stdout, ran.stderr);
     for part in parts {
         let said = ran.stdout.contains(part) || ran.stderr.contains(part);
@@ -125,7 +125,7 @@ pub fn expect(ran: &Ran, code: i32, parts: &[&str]) {
 
 /// The process that runs a case of `parent`, once there is one.
 #[cfg(target_os = "linux")]
-pub fn case_of(parent: u32) -> u32 {
+pub(crate) fn case_of(parent: u32) -> u32 {
     for _ in 0..12_000 {
         for entry in std::fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
             let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
@@ -144,12 +144,12 @@ pub fn case_of(parent: u32) -> u32 {
 }
 
 #[cfg(unix)]
-pub fn signal(pid: u32, name: &str) {
+pub(crate) fn signal(pid: u32, name: &str) {
     let done = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().unwrap();
     assert!(done.success());
 }
 
-pub fn wait_for(what: &str, path: &Path, holds: impl Fn(&str) -> bool) {
+pub(crate) fn wait_for(what: &str, path: &Path, holds: impl Fn(&str) -> bool) {
     for _ in 0..12_000 {
         if std::fs::read_to_string(path).is_ok_and(|text| holds(&text)) {
             return;

@@ -1,8 +1,6 @@
-//! `nearkin bench` as a user runs it: results, files, resumption, crashes, Ctrl-C.
+//! `nearkin bench` as a user runs it: results, files, resumption.
 
-mod support;
-
-use support::{Place, expect, run};
+use crate::support::{Place, expect, run};
 
 #[test]
 fn a_run_prints_a_table_and_leaves_json_lines_markdown_and_csv() {
@@ -100,81 +98,4 @@ fn a_folder_with_results_is_neither_overwritten_nor_mixed() {
     expect(&run(&mut place.bench(&[])), 2, &["already holds results"]);
     expect(&run(&mut place.bench(&["--resume", "--seed", "5"])), 2, &["seed: 0 there, 5 now"]);
     assert_eq!(place.file("results.jsonl"), before);
-}
-
-#[cfg(target_os = "linux")]
-mod signals {
-    use super::support::{SUITE, case_of, ran, signal, start, wait_for};
-    use super::*;
-
-    /// The first case takes about two seconds, the second half a minute if it is let.
-    fn slow() -> Place {
-        let batches: Vec<_> = (1..=30).map(|batch: usize| batch.to_string()).collect();
-        let second = "variant = \"fcnn_32_16\"";
-        let suite = SUITE
-            .replace("batch = [1, 4]", "batch = [1]")
-            .replace("runs = 10", "runs = 1000000000")
-            .replace("seconds = 0.2", "seconds = 1.0")
-            .replace(second, &format!("{second}\nbatch = [{}]", batches.join(", ")));
-        Place::with(&suite)
-    }
-
-    #[test]
-    fn a_killed_case_costs_one_row_and_is_named_with_its_log() {
-        let place = slow();
-        let parent = start(&mut place.bench(&[]));
-        signal(case_of(parent.id()), "KILL");
-        wait_for("the failure", &place.out().join("results.jsonl"), |text| {
-            text.contains("\"record\":\"failure\"")
-        });
-        signal(case_of(parent.id()), "ABRT");
-        let ran = ran(parent.wait_with_output().unwrap());
-        expect(&ran, 1, &["FAILED fcnn_16", "killed by signal 9, probably out of memory", ".log"]);
-        expect(&ran, 1, &["FAILED fcnn_32_16", "crashed with signal 6"]);
-    }
-
-    #[test]
-    fn an_interruption_keeps_what_was_measured_and_resuming_completes_it() {
-        let place = slow();
-        let parent = start(&mut place.bench(&[]));
-        wait_for("the first row", &place.out().join("results.jsonl"), |text| {
-            text.contains("\"record\":\"row\"")
-        });
-        let child = case_of(parent.id());
-        signal(parent.id(), "INT");
-        let ran = ran(parent.wait_with_output().unwrap());
-        expect(&ran, 130, &["fcnn_16", "Not reached: fcnn_32_16", "--resume"]);
-        assert!(!std::path::Path::new(&format!("/proc/{child}/stat")).exists(), "child was left");
-        assert_eq!(place.rows(), ["fcnn_16"]);
-    }
-
-    #[test]
-    fn a_killed_parent_takes_its_child_along_and_loses_no_row() {
-        let place = slow();
-        let mut parent = start(&mut place.bench(&[]));
-        wait_for("the first row", &place.out().join("results.jsonl"), |text| {
-            text.contains("\"record\":\"row\"")
-        });
-        let child = case_of(parent.id());
-        signal(parent.id(), "KILL");
-        parent.wait().unwrap();
-        let stat = format!("/proc/{child}/stat");
-        let is_gone = || match std::fs::read_to_string(&stat) {
-            Err(_) => true,
-            Ok(text) => text.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" Z")),
-        };
-        let gone = (0..1_000).any(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(10));
-            is_gone()
-        });
-        assert!(gone, "the child outlived its parent");
-        assert_eq!(place.rows(), ["fcnn_16"]);
-    }
-
-    #[test]
-    fn a_case_over_its_time_is_given_up() {
-        let place = slow();
-        let ran = run(&mut place.bench(&["--timeout", "0.5"]));
-        expect(&ran, 1, &["FAILED fcnn_16", "time limit"]);
-    }
 }

@@ -1,10 +1,8 @@
 //! What is wrong is told in one block, with the documented exit code, before anything is measured.
 
-mod support;
-
 use std::path::Path;
 
-use support::{Place, SUITE, expect, nearkin, run};
+use crate::support::{Place, SUITE, expect, nearkin, run};
 
 fn copy_digits(to: &Path) {
     let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/digits");
