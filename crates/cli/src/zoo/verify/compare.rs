@@ -180,6 +180,7 @@ pub(super) fn stage_difference(
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these values are exact")]
 mod tests {
     use super::*;
 
