@@ -2,7 +2,7 @@
 //!
 //! Numbers and names are those of `onnx.proto` (IR version 13), <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>.
 //! Bulk data is [`Bytes`], so that reading shares the caller's buffer. Fields that this file does
-//! not list are found by [`crate::scan`] before decoding, and refused.
+//! not list are found before decoding, and refused.
 
 use bytes::Bytes;
 
