@@ -103,3 +103,62 @@ fn put<T: Clone>(whole: &mut ArrayD<T>, result: &ArrayD<T>, start: usize) {
     let from = result.slice_axis(Axis(0), Slice::from(..rows));
     whole.slice_axis_mut(Axis(0), Slice::from(start..start + rows)).assign(&from);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::Port;
+    use nearkin_onnx::{ElementType, Shape};
+    use proptest::prelude::*;
+
+    /// Doubles its rows, and takes a fixed number of them.
+    struct Double([Port; 1]);
+
+    impl Double {
+        fn of(batch: usize) -> Self {
+            let shape = Some(Shape::known(&[batch, 3]));
+            Self([Port { name: "x".into(), element: ElementType::Float, shape }])
+        }
+    }
+
+    impl Engine for Double {
+        fn inputs(&self) -> &[Port] {
+            &self.0
+        }
+
+        fn outputs(&self) -> &[Port] {
+            &self.0
+        }
+
+        fn run(&mut self, inputs: &[TensorView<'_>], _: &[usize]) -> Result<Vec<Tensor>, RunError> {
+            assert!(self.0[0].takes(inputs[0].shape()));
+            match &inputs[0] {
+                TensorView::F32(view) => Ok(vec![(view.to_owned() * 2.0).into()]),
+                TensorView::I64(view) => Ok(vec![(view.to_owned() * 2).into()]),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_of_any_size_make_the_whole(rows in 1usize..20, batch in 1usize..8) {
+            let values = Array::from_shape_fn((rows, 3), |(i, j)| (3 * i + j) as f32);
+            let mut engine = Double::of(batch);
+            let view = TensorView::from(values.view());
+            let piece = size(&engine, std::slice::from_ref(&view), &[0]);
+            prop_assert_eq!(piece, (rows != batch).then_some(batch));
+            if piece.is_some() {
+                let whole = run(&mut engine, &view, &[0], batch).unwrap();
+                prop_assert_eq!(whole, vec![Tensor::from(values * 2.0)]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_model_whose_outputs_have_other_rows_does_not_run_in_pieces() {
+        let mut engine = Double::of(2);
+        engine.0[0].shape = Some(Shape::known(&[2, 4]));
+        let values = Array::<f32, _>::zeros((4, 3));
+        assert_eq!(size(&engine, &[TensorView::from(values.view())], &[0]), None);
+    }
+}

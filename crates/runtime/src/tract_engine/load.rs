@@ -4,9 +4,11 @@ use super::{NAME, guarded};
 use crate::error::LoadError;
 use crate::source::{Content, Prepared, operator_name};
 use crate::value::Port;
-use nearkin_onnx::{Dim, ElementType, Graph, Shape, ValueId};
+use nearkin_onnx::{Bytes, Dim, ElementType, Graph, Shape, ValueId};
+use prost::Message;
 use std::path::Path;
 use tract_onnx::Onnx;
+use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::{DatumType, Framework, InferenceModel, OutletId, TractResult};
 use tract_onnx::tract_core::internal::DimLike;
 use tract_onnx::tract_hir::infer::Factoid;
@@ -15,22 +17,24 @@ use tract_onnx::tract_hir::infer::Factoid;
 const DOMAINS: &[&str] = &["", "ai.onnx", "ai.onnx.ml", "com.microsoft"];
 
 /// tract's graph, not yet analysed: with its shapes as the file has them.
-pub(super) fn inference_model(prepared: Prepared) -> Result<InferenceModel, LoadError> {
+pub(super) fn inference_model(mut prepared: Prepared) -> Result<InferenceModel, LoadError> {
     // Intermediate shapes of other exporters contradict a batch that is fixed later.
     let onnx = tract_onnx::onnx().with_ignore_value_info(true);
-    if let Some(graph) = &prepared.graph {
-        check_operators(&onnx, graph, &prepared.name)?;
+    // The graph holds on to the file's pages, which would count as this process's memory.
+    if let Some(graph) = prepared.graph.take() {
+        check_operators(&onnx, &graph, &prepared.name)?;
     }
     let Prepared { name, content, .. } = prepared;
     guarded(|| match content {
         Content::File(path) => onnx.model_for_path(&path),
-        Content::Memory { bytes, folder } => from_memory(&onnx, &bytes, folder.as_deref()),
+        Content::Memory { bytes, folder } => from_memory(&onnx, bytes, folder.as_deref()),
     })
     .map_err(|reason| LoadError::Engine { model: name, engine: NAME, reason })
 }
 
-fn from_memory(onnx: &Onnx, bytes: &[u8], folder: Option<&Path>) -> TractResult<InferenceModel> {
-    let proto = onnx.proto_model_for_read(&mut &*bytes)?;
+fn from_memory(onnx: &Onnx, bytes: Bytes, folder: Option<&Path>) -> TractResult<InferenceModel> {
+    let proto = ModelProto::decode(&*bytes)?;
+    drop(bytes);
     let folder = folder.map(|folder| folder.to_string_lossy().into_owned());
     let parsed = onnx.parse(&proto, folder.as_deref())?;
     match parsed.unresolved_inputs.as_slice() {
