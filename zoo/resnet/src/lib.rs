@@ -5,6 +5,10 @@
 //! those of He et al., 2018, <https://arxiv.org/abs/1812.01187>, Figure 2: a stem of three 3×3
 //! convolutions, and shortcuts that average before they project. Wide ResNets, Zagoruyko and
 //! Komodakis, 2016, <https://arxiv.org/abs/1605.07146>, double the inner width.
+//!
+//! Layers start as in the paper. timm starts the last scale of every branch at zero, which makes
+//! untrained branches nothing: an engine may then leave them out, and neither their speed nor their
+//! features would be those of the network.
 
 use nearkin_nn::{Config, Conv, Family, Init, Pool, Scheme, Scope, Value, Variant};
 
@@ -90,7 +94,7 @@ fn deep_stem(s: &Scope, image: Value) -> Value {
 fn basic(s: &Scope, x: Value, width: usize, stride: usize, kind: Kind) -> Value {
     let y = s.conv("conv1", x, Conv::new(width, 3).stride(stride));
     let y = s.relu(s.batch_norm("bn1", y));
-    let y = s.batch_norm_zero("bn2", s.conv("conv2", y, Conv::new(width, 3)));
+    let y = s.batch_norm("bn2", s.conv("conv2", y, Conv::new(width, 3)));
     s.relu(s.add(y, shortcut(s, x, width, stride, kind)))
 }
 
@@ -101,7 +105,7 @@ fn bottleneck(s: &Scope, x: Value, width: usize, stride: usize, kind: Kind) -> V
     let y = s.relu(s.batch_norm("bn1", y));
     let y = s.conv("conv2", y, Conv::new(inner, 3).stride(stride));
     let y = s.relu(s.batch_norm("bn2", y));
-    let y = s.batch_norm_zero("bn3", s.conv("conv3", y, Conv::new(4 * width, 1)));
+    let y = s.batch_norm("bn3", s.conv("conv3", y, Conv::new(4 * width, 1)));
     s.relu(s.add(y, shortcut(s, x, 4 * width, stride, kind)))
 }
 

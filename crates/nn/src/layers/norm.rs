@@ -15,24 +15,15 @@ impl Scope {
 
     /// Batch normalisation with this ε.
     pub fn batch_norm_eps(&self, name: &str, x: Value, eps: f32) -> Value {
-        self.batch_norm_init(name, x, eps, Init::Constant(1.0))
-    }
-
-    /// Batch normalisation whose scale starts at zero, so that a residual branch starts as nothing.
-    pub fn batch_norm_zero(&self, name: &str, x: Value) -> Value {
-        self.batch_norm_init(name, x, BATCH_NORM_EPS, Init::Constant(0.0))
-    }
-
-    fn batch_norm_init(&self, name: &str, x: Value, eps: f32, scale: Init) -> Value {
         let dims = [self.channels(x)];
         let at = self.scope(name);
-        let zero = Init::Constant(0.0);
+        let [zero, one] = [0.0, 1.0].map(Init::Constant);
         let inputs = [
             x,
-            at.parameter("weight", &dims, ParameterKind::NormWeight, scale),
+            at.parameter("weight", &dims, ParameterKind::NormWeight, one),
             at.parameter("bias", &dims, ParameterKind::Bias, zero),
             at.parameter("running_mean", &dims, ParameterKind::RunningMean, zero),
-            at.parameter("running_var", &dims, ParameterKind::RunningVar, Init::Constant(1.0)),
+            at.parameter("running_var", &dims, ParameterKind::RunningVar, one),
         ];
         at.counter("num_batches_tracked");
         self.note_norm(NormKind::BatchNorm, eps);
