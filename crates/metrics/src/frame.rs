@@ -80,6 +80,8 @@ impl Frame {
             frame.scale = (-size.log2().ceil()).exp2();
         }
         if term == Term::Least {
+            // Ranks, 1 less the score, are rounded.
+            frame.absolute += (-49_f64).exp2();
             // The size is the largest value of a row, so its sum is no less.
             let floor = (-100_f64).exp2() / frame.scale;
             if sizes.iter().chain(&others).any(|&size| size > 0.0 && size < floor) {
@@ -92,8 +94,9 @@ impl Frame {
             frame.spreads = sizes.iter().map(|&square| (square * scale) as f32).collect();
             if distance == Distance::Cosine {
                 // Unit vectors are rounded to 2⁻⁵⁰ before they are moved, scaled, and compared over
-                // lengths of at most 2.
+                // lengths of at most 2; and ranks themselves, 1 − cos, are rounded to 2⁻⁵².
                 frame.absolute += frame.scale * (-47_f64).exp2();
+                frame.absolute += frame.scale * frame.scale * (-49_f64).exp2();
             }
         } else {
             frame.factor = 0.0;

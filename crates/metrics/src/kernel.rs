@@ -170,6 +170,21 @@ impl Kernel {
         }
     }
 
+    /// What [`Kernel::tile`] sums, of one pair of rows, in another order.
+    pub(crate) fn pair(self, term: Term, x: &[f32], y: &[f32]) -> f32 {
+        assert_eq!(x.len(), y.len(), "rows of one width");
+        // SAFETY: as in `tile`.
+        unsafe {
+            match self.isa {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => pair_avx512(term, x, y),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => pair_avx2(term, x, y),
+                Isa::Portable => micro::pair::<vector::Plain>(term, x, y),
+            }
+        }
+    }
+
     /// Appends the scores that pass to `hits`.
     pub(crate) fn scan(
         self,
@@ -224,6 +239,20 @@ unsafe fn scan_avx512(scan: Scan<'_>, hits: &mut Vec<Hit>) {
 unsafe fn scan_avx2(scan: Scan<'_>, hits: &mut Vec<Hit>) {
     // SAFETY: as the caller promises.
     unsafe { micro::scan::<std::arch::x86_64::__m256, 3>(scan, hits) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn pair_avx512(term: Term, x: &[f32], y: &[f32]) -> f32 {
+    // SAFETY: as the caller promises.
+    unsafe { micro::pair::<std::arch::x86_64::__m512>(term, x, y) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn pair_avx2(term: Term, x: &[f32], y: &[f32]) -> f32 {
+    // SAFETY: as the caller promises.
+    unsafe { micro::pair::<std::arch::x86_64::__m256>(term, x, y) }
 }
 
 /// Billions of f32 operations a second of one thread that only multiplies and adds in registers: what

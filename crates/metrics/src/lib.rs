@@ -6,6 +6,7 @@ mod candidates;
 mod distance;
 mod exact;
 mod frame;
+mod group_join;
 mod kernel;
 mod knn;
 mod lines;
@@ -21,6 +22,7 @@ mod within;
 
 pub use accuracy::{Accuracy, AccuracyError, top_k_accuracy};
 pub use distance::{Distance, DistanceError, distance};
+pub use group_join::GroupJoin;
 pub use kernel::{fma_peak_gflops, simd_name};
 pub use knn::{Knn, KnnError, Labelled, Vote, knn_accuracy, knn_scores};
 pub use pairwise::pairwise;

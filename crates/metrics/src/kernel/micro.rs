@@ -36,13 +36,61 @@ pub(super) unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(tile: Til
             Term::Product => sums::<V, MR, NV>(tile, |sum, a, b| a.mul_add(b, sum)),
             Term::Difference => sums::<V, MR, NV>(tile, |sum, a, b| sum.add(a.sub(b).abs())),
             Term::Least => sums::<V, MR, NV>(tile, |sum, a, b| sum.add(a.min(b))),
-            Term::Chi => sums::<V, MR, NV>(tile, |sum, a, b| {
-                let difference = a.sub(b);
-                let total = a.add(b).max(V::splat(super::CHI_FLOOR));
-                let share = difference.mul_add(total.reciprocal(), V::splat(0.0));
-                difference.mul_add(share, sum)
-            }),
+            Term::Chi => sums::<V, MR, NV>(tile, |sum, a, b| chi(sum, a, b)),
         }
+    }
+}
+
+/// sum + (a − b)² / (a + b).
+#[inline(always)]
+unsafe fn chi<V: Vector>(sum: V, a: V, b: V) -> V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let difference = a.sub(b);
+        let total = a.add(b).max(V::splat(super::CHI_FLOOR));
+        let share = difference.mul_add(total.reciprocal(), V::splat(0.0));
+        difference.mul_add(share, sum)
+    }
+}
+
+/// # Safety
+/// The instructions of `V` are there; x and y have one length.
+#[inline(always)]
+pub(super) unsafe fn pair<V: Vector>(term: Term, x: &[f32], y: &[f32]) -> f32 {
+    // SAFETY: the caller's promise, passed on.
+    unsafe {
+        match term {
+            Term::Product => pair_sum::<V>(x, y, |sum, a, b| a.mul_add(b, sum)),
+            Term::Difference => pair_sum::<V>(x, y, |sum, a, b| sum.add(a.sub(b).abs())),
+            Term::Least => pair_sum::<V>(x, y, |sum, a, b| sum.add(a.min(b))),
+            Term::Chi => pair_sum::<V>(x, y, |sum, a, b| chi(sum, a, b)),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn pair_sum<V: Vector>(x: &[f32], y: &[f32], step: impl Fn(V, V, V) -> V) -> f32 {
+    const CHAINS: usize = 4;
+    // SAFETY: all loads are of whole vectors inside the slices, or of the copies below.
+    unsafe {
+        let mut sums = [V::splat(0.0); CHAINS];
+        let whole = x.len() / V::LANES;
+        for at in 0..whole {
+            let (a, b) = (x.as_ptr().add(at * V::LANES), y.as_ptr().add(at * V::LANES));
+            let sum = &mut sums[at % CHAINS];
+            *sum = step(*sum, V::load(a), V::load(b));
+        }
+        let (x, y) = (&x[whole * V::LANES..], &y[whole * V::LANES..]);
+        if !x.is_empty() {
+            // Zeros add nothing to any of the sums.
+            let (mut a, mut b) = ([0.0_f32; 16], [0.0_f32; 16]);
+            a[..x.len()].copy_from_slice(x);
+            b[..y.len()].copy_from_slice(y);
+            sums[0] = step(sums[0], V::load(a.as_ptr()), V::load(b.as_ptr()));
+        }
+        let mut kept = [0.0_f32; 16];
+        sums[0].add(sums[1]).add(sums[2].add(sums[3])).store(kept.as_mut_ptr());
+        kept.iter().sum()
     }
 }
 
