@@ -86,7 +86,7 @@ def environment():
         "logical_processors": os.cpu_count(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "load_average_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "nearkin": nearkin("--version").strip(),
+        "nearkin": nearkin("--version").strip() if os.environ.get("NEARKIN") else None,
         "revision": revision(),
         "versions": versions,
     }

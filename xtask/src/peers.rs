@@ -37,6 +37,12 @@ enum Verb {
     /// nearly all of it torch; `--no-torch` leaves torch out of both.
     #[command(disable_help_flag = true)]
     Inference(Script),
+    /// Nearest neighbours next to faiss, kiddo, linfa-nn, pynndescent and NSL's builder
+    ///
+    /// Builds two small programs (nearkin's engines, and kiddo in a workspace of its own) and no runtime,
+    /// lets the engines take turns, compares their results, and writes into benchmarks/results.
+    #[command(disable_help_flag = true)]
+    Neighbours(Script),
     /// Exports one variant of every family and checks it with onnx.checker and shape inference
     #[command(disable_help_flag = true)]
     OnnxCheck(Script),
@@ -55,20 +61,24 @@ struct Script {
 const SCRIPTS: &str = "benchmarks/peers";
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
-    let (script, requirements, args) = match &args.verb {
+    let (script, requirements, script_args) = match &args.verb {
         Verb::Inference(script) if script.args.iter().any(|arg| arg == "--no-torch") => {
             ("inference.py", "onnx", &script.args)
         }
         Verb::Inference(script) => ("inference.py", "torch", &script.args),
+        Verb::Neighbours(script) => ("neighbours.py", "neighbours", &script.args),
         Verb::OnnxCheck(script) => ("onnx_check.py", "onnx", &script.args),
         Verb::TimmCheck(script) => ("timm_check.py", "torch", &script.args),
     };
     let script = workspace.root.join(SCRIPTS).join(script);
-    if args.iter().any(|arg| arg == "--help" || arg == "-h") {
+    if script_args.iter().any(|arg| arg == "--help" || arg == "-h") {
         // The scripts import only the standard library before they parse their arguments.
-        return python_script(Path::new(python()?), &script, args, &[]);
+        return python_script(Path::new(python()?), &script, script_args, &[]);
     }
     let python = environment(workspace, requirements)?;
+    if let Verb::Neighbours(_) = args.verb {
+        return neighbours(workspace, &python, &script, script_args);
+    }
     run_command(workspace.cargo("build").args(["--release", "--package", "nearkin"]))?;
     let nearkin =
         workspace.target.join("release").join(format!("nearkin{}", env::consts::EXE_SUFFIX));
@@ -78,12 +88,42 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     python_script(
         &python,
         &script,
-        args,
+        script_args,
         &[
             ("NEARKIN", nearkin),
             ("NEARKIN_ROOT", workspace.root.clone()),
             ("NEARKIN_PEERS_WORK", work),
             ("ORT_DYLIB_PATH", library),
+        ],
+    )
+}
+
+/// Builds what the neighbour benchmark measures, and runs it.
+fn neighbours(
+    workspace: &Workspace,
+    python: &Path,
+    script: &Path,
+    args: &[OsString],
+) -> Result<ExitCode> {
+    let mut own = workspace.cargo("build");
+    run_command(own.args(["--release", "--package", "nearkin-graph", "--example", "neighbours"]))?;
+    // In a workspace of its own, so that what kiddo needs is no dependency of the project.
+    let target = workspace.target.join("peers").join("kiddo");
+    let mut kiddo = workspace.cargo_in("benchmarks/peers/kiddo", "build");
+    run_command(kiddo.args(["--release", "--locked", "--target-dir"]).arg(&target))?;
+    let named = |name: &str| format!("{name}{}", env::consts::EXE_SUFFIX);
+    let work = workspace.target.join("peers").join("neighbours");
+    fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
+    let examples = workspace.target.join("release").join("examples");
+    python_script(
+        python,
+        script,
+        args,
+        &[
+            ("NEARKIN_NEIGHBOURS", examples.join(named("neighbours"))),
+            ("NEARKIN_KIDDO", target.join("release").join(named("kiddo-peer"))),
+            ("NEARKIN_ROOT", workspace.root.clone()),
+            ("NEARKIN_PEERS_WORK", work),
         ],
     )
 }
@@ -118,8 +158,8 @@ fn environment(workspace: &Workspace, requirements: &str) -> Result<PathBuf> {
         folder.join("bin").join("python")
     };
     let record = folder.join("requirements.sha256");
-    // One list includes the other, so both count.
-    let sums = ["onnx", "torch"].map(|name| {
+    // One list may include another, so all count.
+    let sums = ["onnx", "torch", "neighbours"].map(|name| {
         files::sha256(&workspace.root.join(SCRIPTS).join(format!("requirements-{name}.txt")))
     });
     let sum = sums.into_iter().collect::<Result<Vec<_>>>()?.join("\n");

@@ -1,7 +1,8 @@
 //! The engines as a process that answers line by line: what `cargo xtask peers neighbours` measures.
 //!
 //! Commands on standard input, one answer in JSON a line:
-//! `load PATH N D` (f32 rows, little-endian), `run ENGINE DISTANCE K`, `within DISTANCE LIMIT`,
+//! `load PATH N D` (f32 rows, little-endian), `run ENGINE DISTANCE K`,
+//! `descend DISTANCE K TREES LEAF ROUNDS REACH`, `within DISTANCE LIMIT`,
 //! `recall DISTANCE SAMPLE SEED` of the last run, `save PATH` (its indices, u32), `peak`.
 //! Started with a number of threads: `neighbours 2`.
 
@@ -11,6 +12,7 @@ use std::io::BufRead as _;
 use std::time::Instant;
 
 use ndarray::Array2;
+use nearkin_graph::descent::{Descent, descend};
 use nearkin_graph::{Distance, Engine, Neighbours, measured_recall, nearest_neighbours};
 use nearkin_metrics::{fma_peak_gflops, simd_name, within_distance};
 
@@ -65,6 +67,21 @@ impl State {
                 let k = k.parse()?;
                 let start = Instant::now();
                 let found = nearest_neighbours(self.points.view(), k, distance, engine)?;
+                let seconds = start.elapsed().as_secs_f64();
+                self.found = Some(found);
+                Ok(format!("\"seconds\": {seconds}, \"peak_mib\": {}", peak_mib()))
+            }
+            ["descend", distance, k, trees, leaf, rounds, reach] => {
+                let how = Descent {
+                    trees: trees.parse()?,
+                    leaf: leaf.parse()?,
+                    rounds: rounds.parse()?,
+                    reach: reach.parse()?,
+                    ..Descent::default()
+                };
+                let (distance, k) = (named(distance)?, k.parse()?);
+                let start = Instant::now();
+                let found = descend(self.points.view(), k, distance, &how)?;
                 let seconds = start.elapsed().as_secs_f64();
                 self.found = Some(found);
                 Ok(format!("\"seconds\": {seconds}, \"peak_mib\": {}", peak_mib()))

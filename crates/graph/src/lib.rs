@@ -5,6 +5,7 @@ mod kd_tree;
 mod linfa_tree;
 mod neighbours;
 mod purity;
+mod resumed;
 mod similarity;
 
 pub use nearkin_metrics::{Distance, Neighbours};
@@ -13,4 +14,5 @@ pub use neighbours::{
     measured_recall, nearest_neighbours,
 };
 pub use purity::{Purity, PurityError, label_purity};
+pub use resumed::{Bounds, Progress, ResumeError, resumable_neighbours};
 pub use similarity::{GraphError, SimilarityGraph, gaussian_knn_graph};
