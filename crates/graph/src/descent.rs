@@ -29,7 +29,7 @@ pub struct Descent {
 
 impl Default for Descent {
     fn default() -> Self {
-        Self { trees: 6, leaf: 240, rounds: 4, reach: 8, tolerance: 0.02, seed: 0 }
+        Self { trees: 12, leaf: 240, rounds: 1, reach: 12, tolerance: 0.02, seed: 0 }
     }
 }
 
@@ -77,8 +77,7 @@ pub fn descend(
 /// Projections of all points on differences of random pairs, `[n, min(d, SKETCH)]`.
 fn sketch(points: ArrayView2<'_, f32>, distance: Distance, draws: &mut Draws) -> Array2<f32> {
     let (n, d) = points.dim();
-    let directions = Array2::from_shape_fn((SKETCH.min(d), d), |_| 0.0_f32);
-    let mut directions = directions;
+    let mut directions = Array2::<f32>::zeros((SKETCH.min(d), d));
     for mut direction in directions.rows_mut() {
         let (a, b) = (points.row(draws.below(n)), points.row(draws.below(n)));
         let scale = |row: ndarray::ArrayView1<'_, f32>| match distance {

@@ -223,19 +223,18 @@ impl<'a, const W: usize> Tree<'a, W> {
             let blocks = self.nodes[node].blocks.clone();
             for block in &self.blocks[blocks.start as usize..blocks.end as usize] {
                 let mut distances = [0.0_f32; LANES];
-                for column in 0..W {
-                    for lane in 0..LANES {
-                        distances[lane] += self.term(block.values[column][lane] - point[column]);
+                for (values, own) in block.values.iter().zip(&point) {
+                    for (distance, value) in distances.iter_mut().zip(values) {
+                        *distance += self.term(value - own);
                     }
                 }
                 if near.len() < count + LANES {
                     near.resize(2 * count + LANES, (0.0, 0));
                 }
                 // Without branches: most blocks hold some that pass and some that do not.
-                for lane in 0..LANES {
-                    let index = block.indices[lane];
-                    near[count] = (distances[lane], index);
-                    count += usize::from(distances[lane] <= limit && index != query);
+                for (&distance, &index) in distances.iter().zip(&block.indices) {
+                    near[count] = (distance, index);
+                    count += usize::from(distance <= limit && index != query);
                 }
             }
             if count >= self.k + LANES || (count >= self.k && limit >= f32::MAX) {

@@ -1,7 +1,5 @@
 //! A register of f32, by instruction set. Every function needs the instructions of its type.
 
-#![expect(clippy::missing_safety_doc, reason = "one condition for all, stated by the trait")]
-
 /// # Safety
 /// All functions: the processor has the instructions; pointers are good for `LANES` values.
 pub(super) trait Vector: Copy {
