@@ -1,5 +1,7 @@
 //! Operations against images that Pillow made (`fixtures/augment/make.py`): every level must be equal.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::collections::BTreeMap;
 
 use nearkin_data::{Image, Operation, Sampling, Warp};
