@@ -5,6 +5,7 @@ mod dataset;
 mod idx;
 mod image;
 mod listing;
+mod loader;
 mod part;
 mod preprocess;
 mod random;
@@ -16,6 +17,10 @@ pub use dataset::{Dataset, LoadError, read_images, read_labels};
 pub use idx::{IDX_LIMIT_BYTES, Idx, IdxError, read_idx, read_idx_within};
 pub use image::{Image, ImageError};
 pub use listing::{Format, ListedPart, Listing, Pixels, Quarantined, Region, Sample, Target};
+pub use loader::{
+    Epoch, EpochError, Fault, LoadedBatch, Loader, LoaderConfig, LoaderError, LoaderReport, Order,
+    Place, Shard, Source, Stage, StageTimes, Worker,
+};
 pub use part::{Part, PartError, Split};
 pub use preprocess::{IMAGENET_MEAN, IMAGENET_STD, Preprocess, PreprocessError, Transform};
 pub use resize::{Interpolation, MAX_SIDE, ResizeError, Resizer, resize};
