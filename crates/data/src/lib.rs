@@ -2,6 +2,8 @@
 
 mod batches;
 mod dataset;
+mod decode;
+mod eval;
 mod idx;
 mod image;
 mod listing;
@@ -14,6 +16,11 @@ mod split;
 
 pub use batches::{Batch, Batches};
 pub use dataset::{Dataset, LoadError, read_images, read_labels};
+pub use decode::{
+    DecodeError, DecodeOptions, Header, ImageFormat, MAX_PIXELS, Orientation, decode, header,
+    image_format,
+};
+pub use eval::{CropMode, Eval, EvalTransform};
 pub use idx::{IDX_LIMIT_BYTES, Idx, IdxError, read_idx, read_idx_within};
 pub use image::{Image, ImageError};
 pub use listing::{Format, ListedPart, Listing, Pixels, Quarantined, Region, Sample, Target};
