@@ -25,8 +25,9 @@ pub use idx::{IDX_LIMIT_BYTES, Idx, IdxError, read_idx, read_idx_within};
 pub use image::{Image, ImageError};
 pub use listing::{Format, ListedPart, Listing, Pixels, Quarantined, Region, Sample, Target};
 pub use loader::{
-    Epoch, EpochError, Fault, LoadedBatch, Loader, LoaderConfig, LoaderError, LoaderReport, Order,
-    Place, Shard, Source, Stage, StageTimes, Worker,
+    Epoch, EpochError, Evaluate, Fault, LoadedBatch, Loader, LoaderConfig, LoaderError,
+    LoaderReport, MAX_FILE_BYTES, Order, Place, Prepare, SampleError, SampleReader, SampleWorker,
+    Samples, Shard, Source, Stage, StageTimes, Worker,
 };
 pub use part::{Part, PartError, Split};
 pub use preprocess::{IMAGENET_MEAN, IMAGENET_STD, Preprocess, PreprocessError, Transform};
