@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod batches;
+mod cache;
 mod dataset;
 mod decode;
 mod eval;
@@ -15,6 +16,10 @@ mod resize;
 mod split;
 
 pub use batches::{Batch, Batches};
+pub use cache::{
+    Cache, CacheBuildError, CacheConfig, CacheError, CacheKey, CacheProgress, Cached, CachedError,
+    CachedWorker, FromImage, FromLevels, Identity, IdentityError, KeyPart, OnProgress,
+};
 pub use dataset::{Dataset, LoadError, read_images, read_labels};
 pub use decode::{
     DecodeError, DecodeOptions, Header, ImageFormat, MAX_PIXELS, Orientation, decode, header,

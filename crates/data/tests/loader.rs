@@ -91,7 +91,7 @@ fn levels_in_memory_come_as_the_in_memory_path_gives_them_without_a_decode() {
                 load(samples, &eval, DecodeOptions::default(), true).unwrap();
             assert_eq!(indices, (0..7).collect::<Vec<_>>());
             assert_eq!(values, expected.iter().copied().collect::<Vec<_>>());
-            assert!(report.decode_s == 0.0 && report.read_s > 0.0, "{report}");
+            assert!(report.decode_s <= 0.0 && report.read_s > 0.0, "{report}");
         }
     }
 }
