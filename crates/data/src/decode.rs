@@ -8,10 +8,13 @@ mod bmp;
 mod exif;
 mod gif;
 mod jpeg;
+#[cfg(target_arch = "x86_64")]
+mod kernels;
 mod png;
 mod webp;
 
 use std::fmt;
+use std::ops::Range;
 
 use thiserror::Error;
 
@@ -135,6 +138,17 @@ fn shown(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ")
 }
 
+/// A part of an image, in RGB.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// Height and width of the whole image.
+    pub(crate) size: (usize, usize),
+    pub(crate) rows: Range<usize>,
+    pub(crate) columns: Range<usize>,
+    /// `[rows, columns, 3]`.
+    pub(crate) levels: Vec<u8>,
+}
+
 /// The most pixels to allocate.
 #[derive(Clone, Copy, Debug)]
 struct Limit(u64);
@@ -209,7 +223,11 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Image, DecodeErro
     let limit = Limit(options.max_pixels);
     let format = known_format(bytes)?;
     let image = match format {
-        ImageFormat::Jpeg => jpeg::decode(bytes, limit),
+        ImageFormat::Jpeg => {
+            let part = jpeg::decode(bytes, limit, |(height, width)| (0..height, 0..width))?;
+            Image::new(part.size, 3, part.levels)
+                .map_err(|error| DecodeError::Damaged { format: "JPEG", reason: error.to_string() })
+        }
         ImageFormat::Png => png::decode(bytes, limit),
         ImageFormat::WebP => webp::decode(bytes, limit),
         ImageFormat::Bmp => bmp::decode(bytes, limit),
