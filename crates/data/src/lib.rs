@@ -36,7 +36,7 @@ pub use idx::{IDX_LIMIT_BYTES, Idx, IdxError, read_idx, read_idx_within};
 pub use image::{Image, ImageError};
 pub use listing::{Format, ListedPart, Listing, Pixels, Quarantined, Region, Sample, Target};
 pub use loader::{
-    Epoch, EpochError, Evaluate, Fault, LoadedBatch, Loader, LoaderConfig, LoaderError,
+    Augmented, Epoch, EpochError, Evaluate, Fault, LoadedBatch, Loader, LoaderConfig, LoaderError,
     LoaderReport, MAX_FILE_BYTES, Order, Place, Prepare, SampleError, SampleReader, SampleWorker,
     Samples, Shard, Source, Stage, StageTimes, Worker,
 };

@@ -452,3 +452,41 @@ fn levels_in_memory_count_by_content() {
     assert_eq!(key(3), key(3));
     assert_ne!(key(3), key(4));
 }
+
+#[test]
+fn training_from_a_cache_augments_the_cached_pixels_by_epoch_and_index() {
+    let (folder, path) = folder();
+    let part = files(folder.path(), 10);
+    let mut go_on = |_| ControlFlow::Continue(());
+    let cache = Cache::open_or_build(&part, &eval(), &path, CacheConfig::new(2), &mut go_on);
+    let cache = Arc::new(cache.unwrap());
+    let augment = Augment { size: (6, 6), ..Augment::cifar() };
+    let prepare = FromImage(Augmented::new(&augment, 3).unwrap());
+    let cached = Cached::new(Arc::clone(&cache), prepare).unwrap();
+    let order = Order::Shuffled { seed: 8 };
+    let config = LoaderConfig { threads: 3, order, ..LoaderConfig::new(4) };
+    let loader = Loader::new(Arc::new(cached), config).unwrap();
+    let mut augmenter = Augmenter::new(&augment).unwrap();
+    let [channels, height, width] = cache.shape();
+    let mut seen = 0;
+    for epoch in 0..2 {
+        let mut batches = loader.epoch(epoch).unwrap();
+        while let Some(batch) = batches.next_batch().unwrap() {
+            for (&index, image) in batch.indices.iter().zip(batch.images.outer_iter()) {
+                let plane = height * width;
+                let levels = cache.levels(index).unwrap();
+                let levels = (0..levels.len())
+                    .map(|at| levels[at % channels * plane + at / channels])
+                    .collect();
+                let levels = Image::new((height, width), channels, levels).unwrap();
+                let mut expected = vec![0.0; 3 * 6 * 6];
+                let draw = Draw { seed: 3, epoch, index: index as u64 };
+                augmenter.run(&levels, draw, &mut expected).unwrap();
+                assert!(image.iter().eq(&expected), "epoch {epoch}, image {index}");
+                seen += 1;
+            }
+        }
+        assert!(batches.report().augment_s > 0.0);
+    }
+    assert_eq!(seen, 16);
+}

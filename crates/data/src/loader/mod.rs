@@ -1,5 +1,6 @@
 //! Batches prepared by threads, ahead of the model that takes them.
 
+mod augmented;
 mod evaluate;
 mod order;
 mod pool;
@@ -8,6 +9,7 @@ mod run;
 mod samples;
 mod source;
 
+pub use augmented::Augmented;
 pub use evaluate::Evaluate;
 pub(crate) use order::Plan;
 pub use order::{Order, Shard};
