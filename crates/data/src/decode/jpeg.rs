@@ -81,6 +81,7 @@ unsafe extern "C" {
         region: *const Region,
     ) -> c_int;
     fn nk_jpeg_row(jpeg: *mut Handle, row: *mut u8) -> c_int;
+    fn nk_jpeg_finish(jpeg: *mut Handle) -> c_int;
 }
 
 const OK: c_int = 0;
@@ -150,6 +151,13 @@ impl<'a> Jpeg<'a> {
         #[expect(unsafe_code, reason = "a function of jpeg.c")]
         // SAFETY: the handle is live, and the row is as long as libjpeg will write.
         let code = unsafe { nk_jpeg_row(self.handle, row.as_mut_ptr()) };
+        self.check(code)
+    }
+
+    fn finish(&mut self) -> Result<(), DecodeError> {
+        #[expect(unsafe_code, reason = "a function of jpeg.c")]
+        // SAFETY: the handle is live.
+        let code = unsafe { nk_jpeg_finish(self.handle) };
         self.check(code)
     }
 }
@@ -244,7 +252,7 @@ fn read(
             });
         }
     }
-    Ok(())
+    jpeg.finish()
 }
 
 /// Pillow's `convert("RGB")` of one CMYK pixel.
