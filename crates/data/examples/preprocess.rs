@@ -13,7 +13,6 @@ use std::{env, fs, io, thread};
 
 use nearkin_data::{
     CropMode, DecodeOptions, Eval, EvalTransform, IMAGENET_MEAN, IMAGENET_STD, Interpolation,
-    decode,
 };
 
 type Fault = Box<dyn Error + Send + Sync>;
@@ -66,7 +65,7 @@ fn round(
         let mut transform = transform.clone();
         let mut values = vec![0.0; transform.output_len()];
         while let Some(bytes) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            transform.run(&decode(bytes, &DecodeOptions::default())?, &mut values)?;
+            transform.run_file(bytes, &DecodeOptions::default(), &mut values)?;
         }
         Ok(())
     };
@@ -88,7 +87,7 @@ fn levels(files: &[Vec<u8>], transform: &EvalTransform) -> Result<Vec<u8>, Fault
     let len = transform.output_len();
     let mut levels = vec![0; files.len() * len];
     for (bytes, levels) in files.iter().zip(levels.chunks_exact_mut(len)) {
-        transform.levels(&decode(bytes, &DecodeOptions::default())?, levels)?;
+        transform.levels_of_file(bytes, &DecodeOptions::default(), levels)?;
     }
     Ok(levels)
 }

@@ -138,15 +138,11 @@ fn shown(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ")
 }
 
-/// A part of an image, in RGB.
+/// The rows and columns of an image that were decoded.
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
-    /// Height and width of the whole image.
-    pub(crate) size: (usize, usize),
     pub(crate) rows: Range<usize>,
     pub(crate) columns: Range<usize>,
-    /// `[rows, columns, 3]`.
-    pub(crate) levels: Vec<u8>,
 }
 
 /// The most pixels to allocate.
@@ -223,11 +219,7 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Image, DecodeErro
     let limit = Limit(options.max_pixels);
     let format = known_format(bytes)?;
     let image = match format {
-        ImageFormat::Jpeg => {
-            let part = jpeg::decode(bytes, limit, |(height, width)| (0..height, 0..width))?;
-            Image::new(part.size, 3, part.levels)
-                .map_err(|error| DecodeError::Damaged { format: "JPEG", reason: error.to_string() })
-        }
+        ImageFormat::Jpeg => decode_jpeg(bytes, limit),
         ImageFormat::Png => png::decode(bytes, limit),
         ImageFormat::WebP => webp::decode(bytes, limit),
         ImageFormat::Bmp => bmp::decode(bytes, limit),
@@ -243,6 +235,36 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Image, DecodeErro
         ImageFormat::Bmp | ImageFormat::Gif => exif::Orientation8::default(),
     };
     Ok(exif::upright(image, orientation))
+}
+
+fn decode_jpeg(bytes: &[u8], limit: Limit) -> Result<Image, DecodeError> {
+    let mut levels = Vec::new();
+    let part = jpeg::decode(bytes, limit, &mut levels, |(height, width)| {
+        Ok::<_, DecodeError>((0..height, 0..width))
+    })?;
+    Image::new((part.rows.len(), part.columns.len()), 3, levels)
+        .map_err(|error| DecodeError::Damaged { format: "JPEG", reason: error.to_string() })
+}
+
+/// Decodes to RGB at least the rows and columns that `wanted` names for an image of (H, W).
+///
+/// `levels` receives them, `[rows, columns, 3]`; only a JPEG file is spared the rest.
+pub(crate) fn decode_part<E: From<DecodeError>>(
+    bytes: &[u8],
+    options: &DecodeOptions,
+    levels: &mut Vec<u8>,
+    wanted: impl FnOnce((usize, usize)) -> Result<(Range<usize>, Range<usize>), E>,
+) -> Result<Part, E> {
+    let upright = options.orientation == Orientation::Ignore
+        || jpeg::orientation(bytes) == exif::Orientation8::default();
+    if known_format(bytes)? == ImageFormat::Jpeg && upright {
+        return jpeg::decode(bytes, Limit(options.max_pixels), levels, wanted);
+    }
+    let image = decode(bytes, options)?;
+    let (height, width) = image.size();
+    wanted((height, width))?;
+    *levels = image.into_levels();
+    Ok(Part { rows: 0..height, columns: 0..width })
 }
 
 /// Reads format, sides and mode without decoding pixels.

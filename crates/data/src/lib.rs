@@ -31,7 +31,7 @@ pub use decode::{
     DecodeError, DecodeOptions, Header, ImageFormat, MAX_PIXELS, Orientation, decode, header,
     image_format,
 };
-pub use eval::{CropMode, Eval, EvalTransform};
+pub use eval::{CropMode, Eval, EvalError, EvalTransform};
 pub use idx::{IDX_LIMIT_BYTES, Idx, IdxError, read_idx, read_idx_within};
 pub use image::{Image, ImageError};
 pub use listing::{Format, ListedPart, Listing, Pixels, Quarantined, Region, Sample, Target};

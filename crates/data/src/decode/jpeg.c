@@ -184,3 +184,10 @@ int nk_jpeg_row(nk_jpeg *jpeg, unsigned char *row) {
   if (setjmp(jpeg->jump)) return NK_ERROR;
   return jpeg_read_scanlines(&jpeg->cinfo, &row, 1) == 1 ? NK_OK : NK_TRUNCATED;
 }
+
+/* Reads what follows the last row. As in Pillow, a missing end is no fault once all rows are there, but nonsense is. */
+int nk_jpeg_finish(nk_jpeg *jpeg) {
+  if (setjmp(jpeg->jump)) return NK_ERROR;
+  (void)jpeg_finish_decompress(&jpeg->cinfo);
+  return NK_OK;
+}

@@ -81,6 +81,7 @@ unsafe extern "C" {
         region: *const Region,
     ) -> c_int;
     fn nk_jpeg_row(jpeg: *mut Handle, row: *mut u8) -> c_int;
+    fn nk_jpeg_finish(jpeg: *mut Handle) -> c_int;
 }
 
 const OK: c_int = 0;
@@ -152,36 +153,56 @@ impl<'a> Jpeg<'a> {
         let code = unsafe { nk_jpeg_row(self.handle, row.as_mut_ptr()) };
         self.check(code)
     }
+
+    fn finish(&mut self) -> Result<(), DecodeError> {
+        #[expect(unsafe_code, reason = "a function of jpeg.c")]
+        // SAFETY: the handle is live.
+        let code = unsafe { nk_jpeg_finish(self.handle) };
+        self.check(code)
+    }
 }
 
 fn damaged(reason: String) -> DecodeError {
     DecodeError::Damaged { format: "JPEG", reason }
 }
 
-/// RGB levels of the rows and columns that `wanted` names for an image of (H, W), or of more.
-pub(super) fn decode(
+/// Decodes the rows and columns that `wanted` names for an image of (H, W), or all, into `levels`.
+pub(super) fn decode<E: From<DecodeError>>(
     bytes: &[u8],
     limit: Limit,
-    wanted: impl FnOnce((usize, usize)) -> (Range<usize>, Range<usize>),
-) -> Result<Part, DecodeError> {
-    decode_by(&Kernels::fastest(), bytes, limit, wanted)
+    levels: &mut Vec<u8>,
+    wanted: impl FnOnce((usize, usize)) -> Result<(Range<usize>, Range<usize>), E>,
+) -> Result<Part, E> {
+    decode_by(&Kernels::fastest(), bytes, limit, levels, wanted)
 }
 
-fn decode_by(
+fn decode_by<E: From<DecodeError>>(
     kernels: &Kernels,
     bytes: &[u8],
     limit: Limit,
-    wanted: impl FnOnce((usize, usize)) -> (Range<usize>, Range<usize>),
-) -> Result<Part, DecodeError> {
-    let mut jpeg = Jpeg::open(bytes)?;
-    let (width, height) = (jpeg.info.width as usize, jpeg.info.height as usize);
-    limit.check(width, height)?;
-    let size = (height, width);
-    let (mut rows, mut columns) = wanted(size);
-    let by_region = kernels.rgb_row.is_some() && jpeg.info.colour == colour::YCBCR;
-    if !by_region {
-        (rows, columns) = (0..height, 0..width);
+    levels: &mut Vec<u8>,
+    wanted: impl FnOnce((usize, usize)) -> Result<(Range<usize>, Range<usize>), E>,
+) -> Result<Part, E> {
+    let jpeg = Jpeg::open(bytes)?;
+    let size = (jpeg.info.height as usize, jpeg.info.width as usize);
+    limit.check(size.1, size.0)?;
+    let (mut rows, mut columns) = wanted(size)?;
+    if kernels.rgb_row.is_none() || jpeg.info.colour != colour::YCBCR {
+        (rows, columns) = (0..size.0, 0..size.1);
     }
+    let part = Part { rows, columns };
+    read(jpeg, kernels, &part, levels)?;
+    Ok(part)
+}
+
+fn read(
+    mut jpeg: Jpeg<'_>,
+    kernels: &Kernels,
+    part: &Part,
+    levels: &mut Vec<u8>,
+) -> Result<(), DecodeError> {
+    let Part { rows, columns } = part;
+    let (width, height) = (jpeg.info.width as usize, jpeg.info.height as usize);
     let region = Region {
         top: rows.start as u32,
         bottom: rows.end as u32,
@@ -189,7 +210,8 @@ fn decode_by(
         right: columns.end as u32,
     };
     let len = columns.len() * 3;
-    let mut levels = vec![0; rows.len() * len];
+    // Whatever the levels held before is written over.
+    levels.resize(rows.len() * len, 0);
     let mut targets = levels.chunks_exact_mut(len.max(1));
     match jpeg.info.components {
         1 => {
@@ -230,7 +252,7 @@ fn decode_by(
             });
         }
     }
-    Ok(Part { size, rows, columns, levels })
+    jpeg.finish()
 }
 
 /// Pillow's `convert("RGB")` of one CMYK pixel.
