@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use ndarray::{Array4, s};
 use nearkin_data::{
-    CropMode, DecodeOptions, EpochError, Eval, Evaluate, Interpolation, ListedPart, Loader,
-    LoaderConfig, LoaderReport, MAX_FILE_BYTES, Pixels, Preprocess, Region, Sample, SampleReader,
-    Samples, Split, StageTimes, Target,
+    CropMode, DecodeOptions, EpochError, Eval, EvalTransform, Evaluate, Interpolation, ListedPart,
+    Loader, LoaderConfig, LoaderReport, MAX_FILE_BYTES, Pixels, Preprocess, Region, Sample,
+    SampleReader, Samples, Split, StageTimes, Target, decode,
 };
 
 /// An RGB bitmap: 24-bit rows, from the bottom, each padded to four bytes.
@@ -250,5 +250,49 @@ fn a_reader_goes_on_after_a_bad_image() {
         let bad = reasons.iter().any(|&(at, _)| at == index);
         let read = reader.image(sample, &mut StageTimes::default());
         assert_eq!(read.is_err(), bad, "{}", sample.name);
+    }
+}
+
+/// Every file of the fixtures, sorted by name: all formats and modes.
+fn fixture_files() -> Vec<Sample> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/pixels/files");
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> = entries.filter(|path| path.is_file()).collect();
+    paths.sort();
+    assert!(paths.len() > 20, "{} files", paths.len());
+    let file = |path: std::path::PathBuf| {
+        sample(&path.file_name().unwrap().to_string_lossy(), Pixels::File(path.clone()))
+    };
+    paths.into_iter().map(file).collect()
+}
+
+#[test]
+fn files_of_every_format_come_as_decoding_and_transforming_them_one_by_one_gives() {
+    let samples = fixture_files();
+    for crop_mode in [CropMode::Center, CropMode::Border] {
+        let eval = Eval { crop_pct: 0.8, ..eval((16, 12), crop_mode) };
+        let mut transform = EvalTransform::new(&eval).unwrap();
+        let (mut good, mut expected, mut bad) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, sample) in samples.iter().enumerate() {
+            let Pixels::File(path) = &sample.pixels else { panic!("not a file") };
+            let mut out = vec![0.0; transform.output_len()];
+            let image = decode(&fs::read(path).unwrap(), &DecodeOptions::default());
+            match image.map(|image| transform.run(&image, &mut out)) {
+                Ok(Ok(())) => {
+                    good.push(index);
+                    expected.extend(out);
+                }
+                Ok(Err(error)) => bad.push((sample.name.clone(), error.to_string())),
+                Err(error) => bad.push((sample.name.clone(), error.to_string())),
+            }
+        }
+        let (indices, values, report) =
+            load(samples.clone(), &eval, DecodeOptions::default(), false).unwrap();
+        assert_eq!(indices, good);
+        assert!(values == expected, "{crop_mode:?}");
+        let found: Vec<_> =
+            report.quarantined.iter().map(|q| (q.name.clone(), q.reason.clone())).collect();
+        assert_eq!(found, bad);
+        assert!(report.decode_s > 0.0 && report.resize_s > 0.0, "{report}");
     }
 }

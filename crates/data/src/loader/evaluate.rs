@@ -1,9 +1,11 @@
 //! The evaluation transform as what prepares a loader's images.
 
+use std::time::Instant;
+
 use super::samples::Prepare;
-use super::source::{Place, Stage};
+use super::source::{Place, Stage, StageTimes};
 use crate::{
-    CropMode, DecodeOptions, Eval, EvalTransform, Image, Interpolation, Orientation,
+    CropMode, DecodeOptions, Eval, EvalError, EvalTransform, Image, Interpolation, Orientation,
     PreprocessError,
 };
 
@@ -73,6 +75,17 @@ impl Prepare<f32> for Evaluate {
     fn run(&mut self, image: &Image, _: Place, out: &mut [f32]) -> Result<(), String> {
         self.transform.run(image, out).map_err(|error| error.to_string())
     }
+
+    fn run_file(
+        &mut self,
+        bytes: &[u8],
+        options: &DecodeOptions,
+        out: &mut [f32],
+        times: &mut StageTimes,
+    ) -> Option<Result<(), String>> {
+        let run = |t: &mut EvalTransform| t.run_file(bytes, options, out);
+        Some(timed(&mut self.transform, times, run))
+    }
 }
 
 impl Prepare<u8> for Evaluate {
@@ -87,6 +100,31 @@ impl Prepare<u8> for Evaluate {
     fn run(&mut self, image: &Image, _: Place, out: &mut [u8]) -> Result<(), String> {
         self.transform.levels(image, out).map_err(|error| error.to_string())
     }
+
+    fn run_file(
+        &mut self,
+        bytes: &[u8],
+        options: &DecodeOptions,
+        out: &mut [u8],
+        times: &mut StageTimes,
+    ) -> Option<Result<(), String>> {
+        let run = |t: &mut EvalTransform| t.levels_of_file(bytes, options, out);
+        Some(timed(&mut self.transform, times, run))
+    }
+}
+
+/// Runs what decodes and resizes in one, and counts each where it belongs.
+fn timed(
+    transform: &mut EvalTransform,
+    times: &mut StageTimes,
+    run: impl FnOnce(&mut EvalTransform) -> Result<(), EvalError>,
+) -> Result<(), String> {
+    let start = Instant::now();
+    let done = run(transform);
+    let decode = transform.decode_time();
+    times.decode += decode;
+    times.resize += start.elapsed().saturating_sub(decode);
+    done.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

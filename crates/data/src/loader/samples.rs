@@ -28,6 +28,18 @@ pub trait Prepare<T = f32>: Clone + Send + Sync + 'static {
     /// # Errors
     /// Why this image cannot be prepared; it is then set aside.
     fn run(&mut self, image: &Image, place: Place, out: &mut [T]) -> Result<(), String>;
+
+    /// Decodes a file's bytes and prepares its whole image in one, to the values that [`decode`] and
+    /// [`Prepare::run`] give; `None` where that is no faster.
+    fn run_file(
+        &mut self,
+        _bytes: &[u8],
+        _options: &DecodeOptions,
+        _out: &mut [T],
+        _times: &mut StageTimes,
+    ) -> Option<Result<(), String>> {
+        None
+    }
 }
 
 /// Why the pixels of a sample cannot be had.
@@ -105,16 +117,28 @@ impl SampleReader {
     /// # Errors
     /// [`SampleError`]; files longer than [`MAX_FILE_BYTES`] are not read.
     pub fn image(&mut self, sample: &Sample, times: &mut StageTimes) -> Result<Image, SampleError> {
+        self.read(sample, times)?;
+        self.decode(sample, times)
+    }
+
+    /// Reads the sample's file, if it is in one.
+    fn read(&mut self, sample: &Sample, times: &mut StageTimes) -> Result<(), SampleError> {
+        match &sample.pixels {
+            Pixels::Levels { .. } => Ok(()),
+            Pixels::File(path) => times.time(Stage::Read, || self.read_file(path)),
+            Pixels::Slice { path, offset, len } => {
+                times.time(Stage::Read, || self.read_slice(path, *offset, *len))
+            }
+        }
+    }
+
+    /// The image of the sample that was read last.
+    fn decode(&self, sample: &Sample, times: &mut StageTimes) -> Result<Image, SampleError> {
         let image = match &sample.pixels {
             Pixels::Levels { images, index } => {
                 times.time(Stage::Read, || interleave(images, *index))?
             }
-            Pixels::File(path) => {
-                times.time(Stage::Read, || self.read_file(path))?;
-                times.time(Stage::Decode, || decode(&self.bytes, &self.options))?
-            }
-            Pixels::Slice { path, offset, len } => {
-                times.time(Stage::Read, || self.read_slice(path, *offset, *len))?;
+            Pixels::File(_) | Pixels::Slice { .. } => {
                 times.time(Stage::Decode, || decode(&self.bytes, &self.options))?
             }
         };
@@ -261,8 +285,16 @@ impl<T: 'static, P: Prepare<T>> Source<T> for Samples<P> {
 impl<T, P: Prepare<T>> Worker<T> for SampleWorker<P> {
     fn run(&mut self, place: Place, out: &mut [T], times: &mut StageTimes) -> Result<(), Fault> {
         let sample = &self.part.samples[place.index];
-        let image = self.reader.image(sample, times);
-        let image = image.map_err(|error| Fault::Image(error.to_string()))?;
+        let bad = |error: SampleError| Fault::Image(error.to_string());
+        self.reader.read(sample, times).map_err(bad)?;
+        let SampleReader { bytes, options, .. } = &self.reader;
+        if !matches!(sample.pixels, Pixels::Levels { .. })
+            && sample.region.is_none()
+            && let Some(done) = self.prepare.run_file(bytes, options, out, times)
+        {
+            return done.map_err(Fault::Image);
+        }
+        let image = self.reader.decode(sample, times).map_err(bad)?;
         let stage = self.prepare.stage();
         times.time(stage, || self.prepare.run(&image, place, out)).map_err(Fault::Image)
     }
