@@ -1,13 +1,8 @@
 //! A packed cache: one file of decoded and resized levels, mapped into memory.
 //!
-//! The first epoch decodes, the others read. What a cache can and cannot serve:
-//! - **evaluation and embedding** wholly: it holds the levels just before normalisation, so the
-//!   batches are those without a cache, to the last bit. Mean and deviation are no part of its key.
-//! - **training with flips, colour, noise, erasing, mixing**: as well, on the cached pixels.
-//! - **random resized crops**: only from the cached pixels. A crop of an image cached at 224 × 224
-//!   enlarges what was made small, and what the centre crop cut off is gone. Cache a larger size
-//!   (crop fraction 1, shorter side 1.5 times the model's or more), and state it: results differ
-//!   from those on the original files. For the exact ones load the files.
+//! The first epoch decodes, the others read. The levels are those just before normalisation, so that
+//! an evaluation from a cache is the one from the files. Levels are not compressed: they are used
+//! where they lie.
 
 mod build;
 mod format;

@@ -20,6 +20,9 @@ use crate::{Quarantined, Target};
 /// drop them again. Each image is checked against its CRC-32 when it is first used. Memory of its
 /// own: names and targets.
 ///
+/// It serves an evaluation wholly. Training from it sees the cached pixels, not the file's: a random
+/// resized crop is then of what the centre crop left, at the cached size.
+///
 /// A file that another process writes to or cuts short while it is mapped may end this process with
 /// SIGBUS. Caches are written beside and renamed, so no builder of ours does that.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Barrier, Mutex};
@@ -233,6 +234,29 @@ fn a_damaged_or_shortened_cache_is_refused_by_name_and_rebuilt_when_asked() {
         assert!(matches!(error, CacheBuildError::Unusable(_)), "{error}");
         assert!(fs::read(&path).unwrap() == bytes, "a refused file is left as it is");
         is_whole(&build(&source, &path, |c| c.rebuild = true, usize::MAX).unwrap(), &source);
+    }
+}
+
+#[test]
+fn any_changed_byte_of_header_and_index_and_any_shorter_index_is_refused() {
+    let (_folder, path) = folder();
+    build_all(&source(9, &[2]), &path).unwrap();
+    let whole = fs::read(&path).unwrap();
+    let index = HEADER_BYTES + 9 * ROW;
+    let mut file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let mut put = |at: usize, byte: u8| {
+        file.seek(SeekFrom::Start(at as u64)).unwrap();
+        file.write_all(&[byte]).unwrap();
+    };
+    for at in (0..HEADER_BYTES).step_by(3).chain(index..whole.len()) {
+        put(at, whole[at] ^ (1 << (at % 8)));
+        assert!(Cache::open(&path).is_err(), "byte {at}");
+        put(at, whole[at]);
+    }
+    Cache::open(&path).unwrap().verify().unwrap();
+    for len in (0..whole.len() - index).rev() {
+        file.set_len((index + len) as u64).unwrap();
+        assert!(Cache::open(&path).is_err(), "{len} bytes of the index");
     }
 }
 

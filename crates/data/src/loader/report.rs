@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::StageTimes;
 use crate::Quarantined;
 
@@ -9,7 +11,7 @@ use crate::Quarantined;
 ///
 /// Seconds of stages and of waiting for the model are summed over the threads; they are wall time
 /// of each thread, which is its CPU time as long as there is a core for it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LoaderReport {
     /// Threads that prepared images.
     pub threads: usize,
