@@ -1,5 +1,7 @@
 //! Operations against images that Pillow made (`fixtures/augment/make.py`): every level must be equal.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::collections::BTreeMap;
 
 use nearkin_data::{Image, Operation, Sampling, Warp};
@@ -92,8 +94,5 @@ fn factors_out_of_range_are_refused() {
     check(Operation::Posterize { bits: 9 }, "posterize bits: expected 0 to 8, found 9");
     check(Operation::Hue(0.7), "hue: expected -0.5 to 0.5 turns, found 0.7");
     check(Operation::Color(f64::NAN), "color factor: expected a finite number, found NaN");
-    check(
-        Operation::GaussianBlur { sigma: -1.0 },
-        "sigma: expected 0 to 1000 pixels, found -1",
-    );
+    check(Operation::GaussianBlur { sigma: -1.0 }, "sigma: expected 0 to 1000 pixels, found -1");
 }

@@ -76,7 +76,9 @@ impl Augmenter {
         self.change_levels(image, draw)?;
         let planes = out.chunks_exact_mut(size.0 * size.1).zip(self.canvas.planes_mut());
         for ((out, plane), table) in planes.zip(&self.tables) {
-            out.iter_mut().zip(plane).for_each(|(out, &mut level)| *out = table[usize::from(level)]);
+            out.iter_mut()
+                .zip(plane)
+                .for_each(|(out, &mut level)| *out = table[usize::from(level)]);
         }
         if let Some(noise) = &self.augment.gaussian_noise {
             let values = Values { values: out, size };
@@ -95,10 +97,17 @@ impl Augmenter {
     ///
     /// # Errors
     /// [`AugmentError::Size`] if a side of the image is beyond [`crate::MAX_SIDE`].
-    pub fn levels(&mut self, image: &Image, draw: Draw) -> Result<ArrayView3<'_, u8>, AugmentError> {
+    pub fn levels(
+        &mut self,
+        image: &Image,
+        draw: Draw,
+    ) -> Result<ArrayView3<'_, u8>, AugmentError> {
         self.change_levels(image, draw)?;
         let (shape, levels) = (self.shape(), &self.canvas.levels[..]);
-        ArrayView3::from_shape(shape, levels).map_err(|_| AugmentError::Output { expected: shape.iter().product(), found: levels.len() })
+        ArrayView3::from_shape(shape, levels).map_err(|_| AugmentError::Output {
+            expected: shape.iter().product(),
+            found: levels.len(),
+        })
     }
 
     fn change_levels(&mut self, image: &Image, draw: Draw) -> Result<(), AugmentError> {

@@ -87,7 +87,10 @@ impl Augment {
     /// half of the images flipped; brightness, contrast and saturation jittered by 0.4.
     pub fn timm(size: (usize, usize)) -> Self {
         Self {
-            framing: Framing::RandomResizedCrop { scale: (0.08, 1.0), ratio: (3.0 / 4.0, 4.0 / 3.0) },
+            framing: Framing::RandomResizedCrop {
+                scale: (0.08, 1.0),
+                ratio: (3.0 / 4.0, 4.0 / 3.0),
+            },
             interpolation: vec![Interpolation::Bilinear, Interpolation::Bicubic],
             horizontal_flip: 0.5,
             color_jitter: Some(ColorJitter {
@@ -229,7 +232,10 @@ mod tests {
             |a| a.horizontal_flip = 1.5,
             "horizontal_flip: expected a probability from 0 to 1, found 1.5",
         );
-        check(|a| a.grayscale = f64::NAN, "grayscale: expected a probability from 0 to 1, found NaN");
+        check(
+            |a| a.grayscale = f64::NAN,
+            "grayscale: expected a probability from 0 to 1, found NaN",
+        );
         check(|a| a.interpolation.clear(), "interpolation: expected at least one kernel, found 0");
         check(|a| a.std[1] = 0.0, "std: expected above 0, found 0");
         check(|a| a.mean.truncate(2), "mean: expected 1 or 3 values, one per channel, found 2");

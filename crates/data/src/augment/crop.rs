@@ -116,6 +116,14 @@ mod tests {
     }
 
     #[test]
+    fn a_drawn_crop_is_the_one_computed_by_hand() {
+        // With Python's integers and floats, from splitmix64.c and get_params alone.
+        let mut stream = Draw { seed: 1, epoch: 2, index: 3 }.stream(Purpose::Crop);
+        let found = random_resized_crop(&mut stream, (375, 500), (0.08, 1.0), (0.75, 4.0 / 3.0));
+        assert_eq!(found, Region { top: 12, left: 60, height: 346, width: 427 });
+    }
+
+    #[test]
     fn what_never_fits_is_cropped_about_the_centre() {
         let expected = Region { top: 0, left: 33, height: 100, width: 133 };
         let crops = crops((100, 200), (1.0, 1.0), (0.75, 1.33));

@@ -157,7 +157,8 @@ mod tests {
     #[test]
     fn every_word_of_a_draw_and_every_purpose_moves_the_stream() {
         let base = Draw { seed: 5, epoch: 5, index: 5 };
-        let draws = [base, Draw { seed: 6, ..base }, Draw { epoch: 6, ..base }, Draw { index: 6, ..base }];
+        let draws =
+            [base, Draw { seed: 6, ..base }, Draw { epoch: 6, ..base }, Draw { index: 6, ..base }];
         let mut first: Vec<u64> = draws
             .into_iter()
             .flat_map(|draw| [Purpose::Crop, Purpose::Mix].map(|purpose| draw.stream(purpose)))

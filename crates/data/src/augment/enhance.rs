@@ -29,7 +29,8 @@ pub(super) fn contrast(canvas: &mut Canvas, factor: f64) {
             let rows = red.chunks(4096).zip(green.chunks(4096)).zip(blue.chunks(4096));
             // Short sums in u32 let the compiler use the widest registers.
             rows.map(|((r, g), b)| {
-                let greys = r.iter().zip(g).zip(b).map(|((&r, &g), &b)| u32::from(grey_of(r, g, b)));
+                let greys =
+                    r.iter().zip(g).zip(b).map(|((&r, &g), &b)| u32::from(grey_of(r, g, b)));
                 u64::from(greys.sum::<u32>())
             })
             .sum()

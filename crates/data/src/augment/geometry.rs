@@ -48,15 +48,15 @@ pub(super) fn rotate(canvas: &mut Canvas, degrees: f64, warp: Warp) {
     let degrees = degrees.rem_euclid(360.0);
     let (height, width) = (canvas.height, canvas.width);
     // Quarter turns are copies, whatever the kernel.
-    let quarters = [0.0, 90.0, 180.0, 270.0].iter().position(|&turn: &f64| {
-        turn.total_cmp(&degrees).is_eq()
-    });
+    let quarters =
+        [0.0, 90.0, 180.0, 270.0].iter().position(|&turn: &f64| turn.total_cmp(&degrees).is_eq());
     match quarters {
         Some(0) => {}
         Some(2) => canvas.planes_mut().for_each(<[u8]>::reverse),
         Some(quarter) if height == width => {
             let (levels, out) = canvas.spare();
-            let planes = levels.chunks_exact(width * width).zip(out.chunks_exact_mut(width * width));
+            let planes =
+                levels.chunks_exact(width * width).zip(out.chunks_exact_mut(width * width));
             for (plane, out) in planes {
                 for (y, row) in plane.chunks_exact(width).enumerate() {
                     for (x, &level) in row.iter().enumerate() {
@@ -82,14 +82,7 @@ fn rotation_matrix(degrees: f64, (height, width): (usize, usize)) -> [f64; 6] {
     let (cos, sin, minus_sin) =
         (to_15_decimals(angle.cos()), to_15_decimals(angle.sin()), to_15_decimals(-angle.sin()));
     let shift = |a: f64, b: f64| a * -centre_x + b * -centre_y;
-    [
-        cos,
-        sin,
-        shift(cos, sin) + centre_x,
-        minus_sin,
-        cos,
-        shift(minus_sin, cos) + centre_y,
-    ]
+    [cos, sin, shift(cos, sin) + centre_x, minus_sin, cos, shift(minus_sin, cos) + centre_y]
 }
 
 /// Python's `round(x, 15)`: by way of the decimal text, which is rounded correctly.
@@ -157,8 +150,7 @@ fn interpolate(
             // At least −½: the cast of the number raised by 1 is its floor, without a call.
             let (left, top) = ((x_in + 1.0) as isize - 1, (y_in + 1.0) as isize - 1);
             let (left, top) = (floor(x_in, left), floor(y_in, top));
-            let point =
-                Point { x: left, y: top, dx: x_in - left as f64, dy: y_in - top as f64 };
+            let point = Point { x: left, y: top, dx: x_in - left as f64, dy: y_in - top as f64 };
             let planes = levels.chunks_exact(plane_len).zip(out.chunks_exact_mut(plane_len));
             for (plane, out) in planes {
                 out[y * width + x] = sample(plane, (height, width), point);

@@ -59,7 +59,8 @@ struct Plan {
     cut: Option<[(usize, usize); 2]>,
 }
 
-const UNMIXED: Plan = Plan { own: 1.0, cut: None };
+/// An empty box: every level stays, to the last bit.
+const UNMIXED: Plan = Plan { own: 1.0, cut: Some([(0, 0); 2]) };
 
 impl Mix {
     /// Mixes a batch in place and returns its soft targets `[N, classes]`, whose rows sum to 1 for
@@ -205,7 +206,6 @@ impl Plan {
                 let inside = (rows.0..rows.1).contains(&y) && (columns.0..columns.1).contains(&x);
                 if inside { other } else { own }
             }
-            None if self.own == 1.0 => own,
             None => own * self.own as f32 + other * (1.0 - self.own) as f32,
         }
     }
