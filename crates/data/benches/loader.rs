@@ -65,6 +65,7 @@ fn epoch<S: Source>(loader: &Loader<S>) -> usize {
 
 fn queue(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("queue alone");
+    group.sample_size(10);
     for (count, shape) in [(100_000, [1, 28, 28]), (2_000, [3, 224, 224])] {
         group.throughput(Throughput::Elements(count as u64));
         for threads in [1, 2] {

@@ -1,5 +1,7 @@
 //! The loader on files: archives, bad images, levels in memory, regions.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
