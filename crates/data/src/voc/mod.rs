@@ -282,7 +282,9 @@ fn find_parts(folder: &Path, options: &VocOptions) -> Result<Vec<PartList>, VocE
     let separate = [(Split::Train, "train"), (Split::Validation, "val"), (Split::Test, "test")];
     let lists = match options.lists {
         VocLists::TrainVal => &trainval[..],
-        VocLists::TrainAndVal if !path("train").is_file() && !path("val").is_file() => {
+        VocLists::TrainAndVal
+            if path("trainval").is_file() && !path("train").is_file() && !path("val").is_file() =>
+        {
             &trainval[..]
         }
         VocLists::TrainAndVal => &separate[..],
