@@ -2,30 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod shared_folder;
+
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nearkin_data::{
     Dataset, Format, Listing, OpenOptions, Pixels, Split, Target, VocObjects, VocTask, Vocabulary,
     read_mask, read_shard,
 };
-
-/// `$NEARKIN_SHARED`, else `../shared` beside the workspace; `None` with one line if absent.
-fn shared(folder: &str) -> Option<PathBuf> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let root = std::env::var_os("NEARKIN_SHARED")
-        .map_or_else(|| workspace.join("../shared"), PathBuf::from);
-    let path = root.join("data").join(folder);
-    if path.is_dir() {
-        return Some(path);
-    }
-    #[expect(clippy::print_stderr, reason = "a test without its data says so")]
-    {
-        eprintln!("not checked: {} is not there", path.display());
-    }
-    None
-}
+use shared_folder::shared;
 
 fn open(path: &Path) -> Listing {
     Listing::open(path, &OpenOptions { strict: true, ..OpenOptions::default() }).unwrap()
