@@ -140,6 +140,11 @@ impl Part {
         self.images.view()
     }
 
+    /// The images themselves, without a copy, and the labels.
+    pub(crate) fn into_arrays(self) -> (Array4<u8>, Vec<usize>) {
+        (self.images, self.labels)
+    }
+
     /// All class indices, `[N]`.
     pub fn labels(&self) -> &[usize] {
         &self.labels

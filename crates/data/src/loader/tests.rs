@@ -158,7 +158,7 @@ proptest! {
         let named: Vec<&str> = report.quarantined.iter().map(|q| q.name.as_str()).collect();
         let all_bad = indices.iter().filter(|i| bad.contains(i)).map(|&i| &source.names[i][..]);
         prop_assert_eq!(named, all_bad.collect::<Vec<_>>());
-        prop_assert_eq!(report.images, batches.iter().map(|(_, good, _)| good.len()).sum());
+        prop_assert_eq!(report.images, batches.iter().map(|(_, good, _)| good.len()).sum::<usize>());
         prop_assert!(report.buffers <= queue + 1);
 
         // Strict: the batches before the first bad image's, then its name.
