@@ -16,8 +16,8 @@ mod split;
 pub use batches::{Batch, Batches};
 pub use dataset::{Dataset, LoadError, read_images, read_labels};
 pub use decode::{
-    DecodeError, DecodeOptions, Header, ImageFormat, MAX_PIXELS, Orientation, decode, header,
-    image_format,
+    DecodeError, DecodeOptions, Header, ImageFormat, MAX_PIXELS, Orientation, decode, decoder_name,
+    header, image_format,
 };
 pub use eval::{CropMode, Eval, EvalError, EvalTransform};
 pub use idx::{IDX_LIMIT_BYTES, Idx, IdxError, read_idx, read_idx_within};
