@@ -55,6 +55,20 @@ impl Kernels {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+pub(super) fn decoder_name() -> &'static str {
+    if is_x86_feature_detected!("ssse3") {
+        "libjpeg-turbo, inner loops in SSSE3"
+    } else {
+        "libjpeg-turbo, inner loops in SSE2"
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn decoder_name() -> &'static str {
+    "libjpeg-turbo, inner loops in C"
+}
+
 /// `nk_region` of jpeg.c: the ends are excluded.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
