@@ -3,6 +3,8 @@
 mod batches;
 mod cifar;
 mod dataset;
+mod decode;
+mod eval;
 mod folder;
 mod idx;
 mod image;
@@ -22,6 +24,11 @@ pub use cifar::{
     CIFAR_LIMIT_BYTES, Cifar, CifarError, CifarFault, CifarKind, read_cifar, read_cifar_bytes,
 };
 pub use dataset::{Dataset, LoadError, read_images, read_labels};
+pub use decode::{
+    DecodeError, DecodeOptions, Header, ImageFormat, MAX_PIXELS, Orientation, decode, header,
+    image_format,
+};
+pub use eval::{CropMode, Eval, EvalTransform};
 pub use folder::{FolderError, read_folder};
 pub use idx::{IDX_LIMIT_BYTES, Idx, IdxError, read_idx, read_idx_within};
 pub use image::{Image, ImageError};

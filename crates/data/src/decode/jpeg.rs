@@ -1,0 +1,225 @@
+//! JPEG by libjpeg-turbo's decoder, to the last bit what Pillow gives.
+
+use std::ffi::{CStr, c_char, c_int};
+
+use super::exif::Orientation8;
+use super::{DecodeError, Limit};
+use crate::Image;
+
+/// J_COLOR_SPACE of jpeglib.h.
+mod colour {
+    pub(super) const GREY: i32 = 1;
+    pub(super) const RGB: i32 = 2;
+    pub(super) const CMYK: i32 = 4;
+}
+
+/// `nk_info` of jpeg.c.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+struct Info {
+    width: u32,
+    height: u32,
+    components: c_int,
+    colour: c_int,
+    h: [c_int; 4],
+    v: [c_int; 4],
+    precision: c_int,
+}
+
+#[repr(C)]
+struct Handle {
+    _opaque: [u8; 0],
+}
+
+// The library that jpeg.c calls must be on the linker's list.
+use mozjpeg_sys as _;
+
+#[expect(unsafe_code, reason = "the functions of jpeg.c")]
+unsafe extern "C" {
+    fn nk_jpeg_new() -> *mut Handle;
+    fn nk_jpeg_free(jpeg: *mut Handle);
+    fn nk_jpeg_message(jpeg: *const Handle) -> *const c_char;
+    fn nk_jpeg_open(jpeg: *mut Handle, bytes: *const u8, count: usize, info: *mut Info) -> c_int;
+    fn nk_jpeg_start(jpeg: *mut Handle, colour: c_int) -> c_int;
+    fn nk_jpeg_row(jpeg: *mut Handle, row: *mut u8) -> c_int;
+}
+
+const OK: c_int = 0;
+const TRUNCATED: c_int = 2;
+
+/// One libjpeg decompressor over bytes that outlive it.
+struct Jpeg<'a> {
+    handle: *mut Handle,
+    info: Info,
+    bytes: std::marker::PhantomData<&'a [u8]>,
+}
+
+impl Drop for Jpeg<'_> {
+    fn drop(&mut self) {
+        #[expect(unsafe_code, reason = "a function of jpeg.c")]
+        // SAFETY: the handle came from `nk_jpeg_new` and is not used again.
+        unsafe {
+            nk_jpeg_free(self.handle);
+        }
+    }
+}
+
+impl<'a> Jpeg<'a> {
+    fn open(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        #[expect(unsafe_code, reason = "a function of jpeg.c")]
+        // SAFETY: no precondition.
+        let handle = unsafe { nk_jpeg_new() };
+        if handle.is_null() {
+            return Err(damaged("no memory for the decoder".to_owned()));
+        }
+        let mut jpeg = Self { handle, info: Info::default(), bytes: std::marker::PhantomData };
+        #[expect(unsafe_code, reason = "a function of jpeg.c")]
+        // SAFETY: the handle is live, the bytes outlive `jpeg`, and `info` has the layout of nk_info.
+        let code = unsafe { nk_jpeg_open(handle, bytes.as_ptr(), bytes.len(), &raw mut jpeg.info) };
+        jpeg.check(code)?;
+        Ok(jpeg)
+    }
+
+    fn check(&self, code: c_int) -> Result<(), DecodeError> {
+        match code {
+            OK => Ok(()),
+            TRUNCATED => Err(DecodeError::Truncated { format: "JPEG" }),
+            _ => {
+                #[expect(unsafe_code, reason = "a function of jpeg.c")]
+                // SAFETY: the message is a string that ends in 0, inside the live handle.
+                let message = unsafe { CStr::from_ptr(nk_jpeg_message(self.handle)) };
+                Err(damaged(message.to_string_lossy().into_owned()))
+            }
+        }
+    }
+
+    fn start(&mut self, colour: i32) -> Result<(), DecodeError> {
+        #[expect(unsafe_code, reason = "a function of jpeg.c")]
+        // SAFETY: the handle is live.
+        let code = unsafe { nk_jpeg_start(self.handle, colour) };
+        self.check(code)
+    }
+
+    /// Reads the next row into `row`, of width × channels of the colour space started with.
+    fn row(&mut self, row: &mut [u8], channels: usize) -> Result<(), DecodeError> {
+        assert_eq!(row.len(), self.info.width as usize * channels, "a row of the image");
+        #[expect(unsafe_code, reason = "a function of jpeg.c")]
+        // SAFETY: the handle is live, and the row is as long as libjpeg will write.
+        let code = unsafe { nk_jpeg_row(self.handle, row.as_mut_ptr()) };
+        self.check(code)
+    }
+}
+
+fn damaged(reason: String) -> DecodeError {
+    DecodeError::Damaged { format: "JPEG", reason }
+}
+
+pub(super) fn decode(bytes: &[u8], limit: Limit) -> Result<Image, DecodeError> {
+    let mut jpeg = Jpeg::open(bytes)?;
+    let (width, height) = (jpeg.info.width as usize, jpeg.info.height as usize);
+    limit.check(width, height)?;
+    let mut levels = vec![0; height * width * 3];
+    let rows = levels.chunks_exact_mut(width * 3);
+    match jpeg.info.components {
+        1 => {
+            jpeg.start(colour::GREY)?;
+            let mut grey = vec![0; width];
+            for row in rows {
+                jpeg.row(&mut grey, 1)?;
+                for (pixel, &level) in row.chunks_exact_mut(3).zip(&grey) {
+                    pixel.fill(level);
+                }
+            }
+        }
+        3 => {
+            jpeg.start(colour::RGB)?;
+            for row in rows {
+                jpeg.row(row, 3)?;
+            }
+        }
+        4 => {
+            jpeg.start(colour::CMYK)?;
+            let mut inks = vec![0; width * 4];
+            for row in rows {
+                jpeg.row(&mut inks, 4)?;
+                for (pixel, ink) in row.chunks_exact_mut(3).zip(inks.chunks_exact(4)) {
+                    // Pillow takes every CMYK file for one of Adobe's, whose levels are inverted.
+                    let ink = [255 - ink[0], 255 - ink[1], 255 - ink[2], 255 - ink[3]];
+                    pixel.copy_from_slice(&cmyk_to_rgb(ink));
+                }
+            }
+        }
+        found => {
+            return Err(DecodeError::Unsupported {
+                format: "JPEG",
+                what: format!("{found} components per pixel"),
+            });
+        }
+    }
+    Image::new((height, width), 3, levels).map_err(|error| damaged(error.to_string()))
+}
+
+/// Pillow's `convert("RGB")` of one CMYK pixel.
+fn cmyk_to_rgb([c, m, y, k]: [u8; 4]) -> [u8; 3] {
+    let white = u32::from(255 - k);
+    [c, m, y].map(|ink| {
+        let product = u32::from(ink) * white + 128;
+        let scaled = ((product >> 8) + product) >> 8;
+        (white.saturating_sub(scaled)) as u8
+    })
+}
+
+/// The EXIF orientation 1 to 8 of a JPEG file, 1 where it says none.
+pub(super) fn orientation(bytes: &[u8]) -> Orientation8 {
+    let mut found = Orientation8::default();
+    let _ = segments(bytes, |marker, body| {
+        if marker == 0xe1
+            && let Some(tiff) = body.strip_prefix(b"Exif\0\0")
+        {
+            found = super::exif::orientation(tiff);
+            return true;
+        }
+        false
+    });
+    found
+}
+
+/// Width, height and components of the frame, from its header.
+pub(super) fn frame(bytes: &[u8]) -> Result<(u32, u32, u8), DecodeError> {
+    let mut found = None;
+    segments(bytes, |marker, body| {
+        let is_frame = matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc);
+        if is_frame && let [_, h1, h0, w1, w0, components, ..] = *body {
+            let side = |high, low| u32::from(u16::from_be_bytes([high, low]));
+            found = Some((side(w1, w0), side(h1, h0), components));
+        }
+        is_frame
+    })?;
+    found.ok_or_else(|| damaged("no frame header".to_owned()))
+}
+
+/// Calls `visit` with each segment before the first scan until it says true.
+fn segments(bytes: &[u8], mut visit: impl FnMut(u8, &[u8]) -> bool) -> Result<(), DecodeError> {
+    let truncated = || DecodeError::Truncated { format: "JPEG" };
+    let mut rest = bytes.get(2..).ok_or_else(truncated)?;
+    loop {
+        // Any bytes may stand before a marker, and any number of 0xff begin one.
+        let start = rest.iter().position(|&b| b == 0xff).ok_or_else(truncated)?;
+        rest = &rest[start..];
+        let code = rest.iter().position(|&b| b != 0xff).ok_or_else(truncated)?;
+        let marker = rest[code];
+        rest = &rest[code + 1..];
+        match marker {
+            0 | 1 | 0xd0..=0xd8 => continue,
+            0xd9 | 0xda => return Ok(()),
+            _ => {}
+        }
+        let [high, low, ..] = *rest else { return Err(truncated()) };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let body = rest.get(2..length.max(2)).ok_or_else(truncated)?;
+        if visit(marker, body) {
+            return Ok(());
+        }
+        rest = &rest[length.max(2)..];
+    }
+}
