@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod batches;
+mod check;
 mod cifar;
 mod dataset;
 mod decode;
@@ -20,6 +21,11 @@ mod vocabulary;
 mod walk;
 
 pub use batches::{Batch, Batches};
+pub use check::{
+    Broken, CHECK_VERSION, Check, CheckError, CheckOptions, ClassCount, Described, Duplicates,
+    ImageName, Kind, Match, NEAR_CORRELATION, NearDuplicates, NearImage, PartReport, Sizes, Spread,
+    check,
+};
 pub use cifar::{
     CIFAR_LIMIT_BYTES, Cifar, CifarError, CifarFault, CifarKind, read_cifar, read_cifar_bytes,
 };
