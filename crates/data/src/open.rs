@@ -8,9 +8,12 @@ use thiserror::Error;
 
 use crate::dataset::{Loaded, cifar_folder, is_idx_folder};
 use crate::imagenet::imagenet_folder;
+use crate::shards::shard_paths;
+use crate::voc::voc_folder;
 use crate::{
-    FolderError, Format, ImageNetError, ImageNetOptions, ListedPart, Listing, LoadError, Part,
-    Pixels, Sample, Split, Target, read_folder, read_imagenet,
+    FolderError, Format, ImageNetError, ImageNetOptions, ListedPart, Listing, LoadError,
+    ManifestError, ManifestPaths, Part, Pixels, Sample, ShardError, Split, Target, VocError,
+    VocOptions, read_folder, read_imagenet, read_manifest, read_shards, read_voc,
 };
 
 /// What [`Listing::open`] may be told.
@@ -22,6 +25,10 @@ pub struct OpenOptions {
     pub strict: bool,
     /// The role of images for which the data set names none.
     pub unnamed: Split,
+    /// For manifests.
+    pub manifest_paths: ManifestPaths,
+    /// For Pascal VOC.
+    pub voc: VocOptions,
     /// For ImageNet.
     pub imagenet: ImageNetOptions,
 }
@@ -32,6 +39,8 @@ impl Default for OpenOptions {
             format: None,
             strict: false,
             unnamed: Split::Train,
+            manifest_paths: ManifestPaths::default(),
+            voc: VocOptions::default(),
             imagenet: ImageNetOptions::default(),
         }
     }
@@ -69,6 +78,15 @@ pub enum OpenError {
     /// A set in memory: IDX or CIFAR.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// Tar shards.
+    #[error(transparent)]
+    Shards(#[from] ShardError),
+    /// A table of paths.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// Pascal VOC.
+    #[error(transparent)]
+    Voc(#[from] VocError),
     /// A folder for each class.
     #[error(transparent)]
     Folder(#[from] FolderError),
@@ -82,20 +100,44 @@ fn and_more(others: usize) -> String {
 }
 
 /// What was looked for, for the message.
-const LOOKED_FOR: [&str; 4] = [
+const LOOKED_FOR: [&str; 7] = [
     "IDX files (train-images-idx3-ubyte, t10k-…)",
     "CIFAR files (data_batch_1.bin, test_batch.bin, train.bin, test.bin)",
-    "folders of WordNet ids",
-    "a folder for each class",
+    "a VOC folder (ImageSets, Annotations, JPEGImages)",
+    "tar archives (NAME.tar, a folder of them, or NAME-{000..003}.tar)",
+    "a manifest (NAME.csv, NAME.tsv, NAME.parquet, or a folder with manifest.csv or the like)",
+    "folders of WordNet ids, or ILSVRC2012_val_….JPEG",
+    "a folder for each class, or of images",
+];
+
+/// Manifests that are found in a folder.
+const MANIFESTS: [&str; 9] = [
+    "manifest.csv",
+    "manifest.tsv",
+    "manifest.parquet",
+    "metadata.csv",
+    "metadata.tsv",
+    "metadata.parquet",
+    "labels.csv",
+    "labels.tsv",
+    "labels.parquet",
 ];
 
 impl Listing {
     /// Lists the data set at `path`.
     ///
-    /// The format is what is found first, in this order: IDX files by their names; CIFAR files by
-    /// their names, also in the folder their archive has; folders of WordNet ids, or a list of
-    /// splits that hold some; a folder for each class, or a folder of images. IDX and CIFAR are
-    /// read into memory; of the others no image is opened.
+    /// The format is what is found first, in this order:
+    ///
+    /// 1. IDX files by their names;
+    /// 2. CIFAR files by their names, also in the folder that their archive has;
+    /// 3. VOC: `ImageSets` beside `Annotations` or `JPEGImages`, or a year or devkit with them;
+    /// 4. tar archives: one, a pattern with braces, or a folder of them;
+    /// 5. a manifest: a file with its ending, or `manifest`, `metadata` or `labels` with such an
+    ///    ending in a folder;
+    /// 6. folders of WordNet ids or `ILSVRC2012_val_….JPEG`, in folders of splits or not;
+    /// 7. a folder for each class, or a folder of images.
+    ///
+    /// IDX and CIFAR are read into memory; of the others no image is opened.
     ///
     /// # Errors
     /// [`OpenError`]: nothing known is there, its structure is broken, or, if `strict`, an image
@@ -115,10 +157,17 @@ impl Listing {
             Some(format) => format,
             None => recognise(path)?,
         };
+        let unnamed = options.unnamed;
         let listing = match format {
-            Format::ImageNet => read_imagenet(path, options.unnamed, &options.imagenet)?,
-            Format::Folder => read_folder(path, options.unnamed)?,
-            _ => in_memory(path, format)?,
+            Format::Idx | Format::Cifar10 | Format::Cifar100 => in_memory(path, format)?,
+            Format::Voc => read_voc(path, &options.voc)?,
+            Format::Tar => read_shards(path, unnamed)?,
+            Format::Manifest => {
+                let path = manifest(path).unwrap_or_else(|| path.to_owned());
+                read_manifest(&path, unnamed, options.manifest_paths)?
+            }
+            Format::ImageNet => read_imagenet(path, unnamed, &options.imagenet)?,
+            Format::Folder => read_folder(path, unnamed)?,
         };
         if options.strict { listing.refuse_quarantine() } else { Ok(listing) }
     }
@@ -140,20 +189,41 @@ impl Listing {
 }
 
 fn recognise(path: &Path) -> Result<Format, OpenError> {
-    path.metadata().map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
     if is_idx_folder(path) {
         return Ok(Format::Idx);
     }
     if let Some((kind, _)) = cifar_folder(path) {
         return Ok(kind.format());
     }
+    if voc_folder(path).is_some() {
+        return Ok(Format::Voc);
+    }
+    if shard_paths(path).is_some() {
+        return Ok(Format::Tar);
+    }
+    let metadata = path.metadata();
+    let metadata = metadata.map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
+    if manifest(path).is_some() {
+        return Ok(Format::Manifest);
+    }
     if imagenet_folder(path).is_some() {
         return Ok(Format::ImageNet);
     }
-    if path.is_dir() {
+    if metadata.is_dir() {
         return Ok(Format::Folder);
     }
     Err(OpenError::NotRecognised { path: path.to_owned(), expected: LOOKED_FOR.to_vec() })
+}
+
+/// The manifest that is meant by a file or a folder.
+fn manifest(path: &Path) -> Option<PathBuf> {
+    if path.is_dir() {
+        return MANIFESTS.iter().map(|name| path.join(name)).find(|path| path.is_file());
+    }
+    let known =
+        |end: &str| ["csv", "tsv", "parquet"].iter().any(|known| known.eq_ignore_ascii_case(end));
+    let ending = path.extension().and_then(|end| end.to_str());
+    ending.is_some_and(known).then(|| path.to_owned())
 }
 
 /// A set that lies in memory, each image named by its file and its place there.

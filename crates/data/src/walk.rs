@@ -145,8 +145,13 @@ pub(crate) fn name_below(path: &Path, root: &Path) -> String {
 
 /// The name as text: what is not UTF-8 is written `\xE9`, so that different names stay different.
 pub(crate) fn printable(name: &OsStr) -> String {
+    printable_bytes(name.as_encoded_bytes())
+}
+
+/// As [`printable`], of a name that is no path of this machine.
+pub(crate) fn printable_bytes(name: &[u8]) -> String {
     let mut text = String::new();
-    for chunk in name.as_encoded_bytes().utf8_chunks() {
+    for chunk in name.utf8_chunks() {
         text.push_str(chunk.valid());
         chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02X}")));
     }
