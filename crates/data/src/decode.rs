@@ -8,10 +8,13 @@ mod bmp;
 mod exif;
 mod gif;
 mod jpeg;
+#[cfg(target_arch = "x86_64")]
+mod kernels;
 mod png;
 mod webp;
 
 use std::fmt;
+use std::ops::Range;
 
 use thiserror::Error;
 
@@ -135,6 +138,13 @@ fn shown(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ")
 }
 
+/// The rows and columns of an image that were decoded.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) rows: Range<usize>,
+    pub(crate) columns: Range<usize>,
+}
+
 /// The most pixels to allocate.
 #[derive(Clone, Copy, Debug)]
 struct Limit(u64);
@@ -209,7 +219,7 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Image, DecodeErro
     let limit = Limit(options.max_pixels);
     let format = known_format(bytes)?;
     let image = match format {
-        ImageFormat::Jpeg => jpeg::decode(bytes, limit),
+        ImageFormat::Jpeg => decode_jpeg(bytes, limit),
         ImageFormat::Png => png::decode(bytes, limit),
         ImageFormat::WebP => webp::decode(bytes, limit),
         ImageFormat::Bmp => bmp::decode(bytes, limit),
@@ -225,6 +235,36 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Image, DecodeErro
         ImageFormat::Bmp | ImageFormat::Gif => exif::Orientation8::default(),
     };
     Ok(exif::upright(image, orientation))
+}
+
+fn decode_jpeg(bytes: &[u8], limit: Limit) -> Result<Image, DecodeError> {
+    let mut levels = Vec::new();
+    let part = jpeg::decode(bytes, limit, &mut levels, |(height, width)| {
+        Ok::<_, DecodeError>((0..height, 0..width))
+    })?;
+    Image::new((part.rows.len(), part.columns.len()), 3, levels)
+        .map_err(|error| DecodeError::Damaged { format: "JPEG", reason: error.to_string() })
+}
+
+/// Decodes to RGB at least the rows and columns that `wanted` names for an image of (H, W).
+///
+/// `levels` receives them, `[rows, columns, 3]`; only a JPEG file is spared the rest.
+pub(crate) fn decode_part<E: From<DecodeError>>(
+    bytes: &[u8],
+    options: &DecodeOptions,
+    levels: &mut Vec<u8>,
+    wanted: impl FnOnce((usize, usize)) -> Result<(Range<usize>, Range<usize>), E>,
+) -> Result<Part, E> {
+    let upright = options.orientation == Orientation::Ignore
+        || jpeg::orientation(bytes) == exif::Orientation8::default();
+    if known_format(bytes)? == ImageFormat::Jpeg && upright {
+        return jpeg::decode(bytes, Limit(options.max_pixels), levels, wanted);
+    }
+    let image = decode(bytes, options)?;
+    let (height, width) = image.size();
+    wanted((height, width))?;
+    *levels = image.into_levels();
+    Ok(Part { rows: 0..height, columns: 0..width })
 }
 
 /// Reads format, sides and mode without decoding pixels.

@@ -6,9 +6,12 @@
 
 use std::ops::Range;
 
-use crate::preprocess::{normalise, tables};
+use thiserror::Error;
+
+use crate::decode::decode_part;
+use crate::preprocess::{grey, normalise, tables};
 use crate::resize::{Resampler, Source, Target, check_sides};
-use crate::{Image, Interpolation, PreprocessError};
+use crate::{DecodeError, DecodeOptions, Image, Interpolation, PreprocessError};
 
 /// How an image comes to have the sides of the input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -64,12 +67,23 @@ pub struct EvalTransform {
     tables: Vec<[f32; 256]>,
     fill: Vec<u8>,
     resampler: Resampler,
+    decoded: Vec<u8>,
     window: Vec<u8>,
-    levels: Vec<u8>,
+}
+
+/// Why a file could not be prepared.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum EvalError {
+    /// It cannot be decoded.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// Its image cannot be resized, or the output does not fit.
+    #[error(transparent)]
+    Preprocess(#[from] PreprocessError),
 }
 
 /// Where the pixels of one image go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Placement {
     /// Height and width of the whole image once resized.
     resized: (usize, usize),
@@ -112,8 +126,8 @@ impl EvalTransform {
             tables,
             fill,
             resampler: Resampler::default(),
+            decoded: Vec::new(),
             window: Vec::new(),
-            levels: Vec::new(),
         })
     }
 
@@ -131,31 +145,26 @@ impl EvalTransform {
     /// [`PreprocessError::Output`] for a buffer of another length; [`PreprocessError::Size`] for an
     /// image that is, or becomes, longer than [`crate::MAX_SIDE`].
     pub fn levels(&mut self, image: &Image, out: &mut [u8]) -> Result<(), PreprocessError> {
-        let (expected, found) = (self.output_len(), out.len());
-        if found != expected {
-            return Err(PreprocessError::Output { expected, found });
-        }
-        let placement = self.place(image.size())?;
-        let (rows, columns) = placement.shown.clone();
-        let target =
-            Target { size: placement.resized, rows: rows.clone(), columns: columns.clone() };
-        self.resampler.plan(image.size(), &target, self.eval.interpolation);
-        // Grey made of RGB is resized as grey; RGB made of grey is three times the same.
-        let grey;
-        let (levels, channels) = if self.eval.channels == 1 && image.channels() == 3 {
-            grey = image
-                .levels()
-                .chunks_exact(3)
-                .map(|p| to_grey([p[0], p[1], p[2]]))
-                .collect::<Vec<_>>();
-            (&grey[..], 1)
-        } else {
-            (image.levels(), image.channels())
-        };
-        self.window.resize(rows.len() * columns.len() * channels, 0);
-        let source = Source::whole(levels, image.size().1, channels);
-        self.resampler.run(&source, &mut self.window);
-        self.spread(&placement, channels, out);
+        self.check_output(out.len())?;
+        let placement = self.resample(image)?;
+        self.spread(&placement, out, |_, level| level);
+        Ok(())
+    }
+
+    /// [`crate::decode()`] and [`EvalTransform::levels`] of a file's bytes in one: faster, because what
+    /// of a JPEG file the crop does not need is not decoded to pixels, and memory is used again.
+    ///
+    /// # Errors
+    /// [`EvalError`]: the file cannot be decoded, or as [`EvalTransform::levels`].
+    pub fn levels_of_file(
+        &mut self,
+        bytes: &[u8],
+        options: &DecodeOptions,
+        out: &mut [u8],
+    ) -> Result<(), EvalError> {
+        self.check_output(out.len())?;
+        let placement = self.resample_file(bytes, options)?;
+        self.spread(&placement, out, |_, level| level);
         Ok(())
     }
 
@@ -197,34 +206,111 @@ impl EvalTransform {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn run(&mut self, image: &Image, out: &mut [f32]) -> Result<(), PreprocessError> {
-        let (expected, found) = (self.output_len(), out.len());
-        if found != expected {
-            return Err(PreprocessError::Output { expected, found });
+        self.check_output(out.len())?;
+        let placement = self.resample(image)?;
+        self.spread(&placement, out, |channel, level| self.tables[channel][usize::from(level)]);
+        Ok(())
+    }
+
+    /// [`EvalTransform::levels_of_file`], then [`EvalTransform::normalise`].
+    ///
+    /// # Errors
+    /// As [`EvalTransform::levels_of_file`].
+    pub fn run_file(
+        &mut self,
+        bytes: &[u8],
+        options: &DecodeOptions,
+        out: &mut [f32],
+    ) -> Result<(), EvalError> {
+        self.check_output(out.len())?;
+        let placement = self.resample_file(bytes, options)?;
+        self.spread(&placement, out, |channel, level| self.tables[channel][usize::from(level)]);
+        Ok(())
+    }
+
+    fn check_output(&self, found: usize) -> Result<(), PreprocessError> {
+        let expected = self.output_len();
+        if found == expected { Ok(()) } else { Err(PreprocessError::Output { expected, found }) }
+    }
+
+    /// Fills the window from an image.
+    fn resample(&mut self, image: &Image) -> Result<Placement, PreprocessError> {
+        let placement = self.plan(image.size())?;
+        let (channels, columns) = (image.channels(), image.size().1);
+        self.fill_window(&placement, &Source::whole(image.levels(), columns, channels));
+        Ok(placement)
+    }
+
+    /// Fills the window from a file.
+    fn resample_file(
+        &mut self,
+        bytes: &[u8],
+        options: &DecodeOptions,
+    ) -> Result<Placement, EvalError> {
+        let mut decoded = std::mem::take(&mut self.decoded);
+        let mut placement = Placement::default();
+        let part = decode_part(bytes, options, &mut decoded, |size| {
+            placement = self.plan(size)?;
+            Ok::<_, EvalError>(self.resampler.inputs())
+        });
+        if let Ok(part) = &part {
+            let source = Source {
+                levels: &decoded,
+                columns: part.columns.len(),
+                channels: 3,
+                origin: (part.rows.start, part.columns.start),
+            };
+            self.fill_window(&placement, &source);
         }
-        let mut levels = std::mem::take(&mut self.levels);
-        levels.resize(expected, 0);
-        let done = self.levels(image, &mut levels);
-        if done.is_ok() {
-            self.normalise(&levels, out);
+        self.decoded = decoded;
+        part.map(|_| placement)
+    }
+
+    fn plan(&mut self, size: (usize, usize)) -> Result<Placement, PreprocessError> {
+        let placement = self.place(size)?;
+        let (rows, columns) = placement.shown.clone();
+        let target = Target { size: placement.resized, rows, columns };
+        self.resampler.plan(size, &target, self.eval.interpolation);
+        Ok(placement)
+    }
+
+    fn fill_window(&mut self, placement: &Placement, source: &Source<'_>) {
+        let pixels = placement.shown.0.len() * placement.shown.1.len();
+        // Grey made of RGB is resized as grey; RGB made of grey is three times the same.
+        if self.eval.channels == 1 && source.channels == 3 {
+            let levels = source.levels.chunks_exact(3);
+            let grey: Vec<u8> = levels.map(|p| grey([p[0], p[1], p[2]])).collect();
+            self.window.resize(pixels, 0);
+            let source = Source { levels: &grey, channels: 1, ..*source };
+            self.resampler.run(&source, &mut self.window);
+        } else {
+            self.window.resize(pixels * source.channels, 0);
+            self.resampler.run(source, &mut self.window);
         }
-        self.levels = levels;
-        done
     }
 
     /// Interleaved window to planes, with the fill around it.
-    fn spread(&self, placement: &Placement, channels: usize, out: &mut [u8]) {
+    fn spread<T: Copy>(
+        &self,
+        placement: &Placement,
+        out: &mut [T],
+        value: impl Fn(usize, u8) -> T,
+    ) {
         let (height, width) = self.eval.size;
         let (top, left) = placement.at;
         let (rows, columns) = (placement.shown.0.len(), placement.shown.1.len());
+        let channels = self.window.len() / (rows * columns);
         for (channel, plane) in out.chunks_exact_mut(height * width).enumerate() {
             if (rows, columns) != (height, width) {
-                plane.fill(self.fill[channel]);
+                plane.fill(value(channel, self.fill[channel]));
             }
             let from = if channels == 1 { 0 } else { channel };
             let targets = plane.chunks_exact_mut(width).skip(top);
             for (target, row) in targets.zip(self.window.chunks_exact(columns * channels)) {
-                let pixels = row[from..].iter().step_by(channels);
-                target[left..].iter_mut().zip(pixels).for_each(|(to, &level)| *to = level);
+                let target = &mut target[left..left + columns];
+                for (to, pixel) in target.iter_mut().zip(row.chunks_exact(channels)) {
+                    *to = value(channel, pixel[from]);
+                }
             }
         }
     }
@@ -280,9 +366,4 @@ fn round(value: f64) -> i64 {
 /// The number that the shortest decimal text of `value` names, as Python would read it.
 fn decimal(value: f32) -> f64 {
     value.to_string().parse().unwrap_or_else(|_| f64::from(value))
-}
-
-/// Pillow's `convert("L")`: ITU-R 601 weights in 16-bit fixed point, rounded.
-fn to_grey([r, g, b]: [u8; 3]) -> u8 {
-    ((u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + 0x8000) >> 16) as u8
 }

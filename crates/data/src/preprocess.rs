@@ -208,14 +208,18 @@ pub(crate) fn normalise(levels: &[u8], table: &[f32; 256], out: &mut [f32]) {
     out.iter_mut().zip(levels).for_each(|(value, &level)| *value = table[usize::from(level)]);
 }
 
-/// Pillow's `convert("L")`: ITU-R 601 weights in 16-bit fixed point, rounded.
-fn to_grey(rgb: &[u8], grey: &mut [u8]) {
-    let (red, rest) = rgb.split_at(grey.len());
-    let (green, blue) = rest.split_at(grey.len());
-    for (((grey, &r), &g), &b) in grey.iter_mut().zip(red).zip(green).zip(blue) {
-        let sum = u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + 0x8000;
-        *grey = (sum >> 16) as u8;
+/// Planes `[3, H, W]` to one of grey.
+fn to_grey(rgb: &[u8], grey_levels: &mut [u8]) {
+    let (red, rest) = rgb.split_at(grey_levels.len());
+    let (green, blue) = rest.split_at(grey_levels.len());
+    for (((level, &r), &g), &b) in grey_levels.iter_mut().zip(red).zip(green).zip(blue) {
+        *level = grey([r, g, b]);
     }
+}
+
+/// Pillow's `convert("L")`: ITU-R 601 weights in 16-bit fixed point, rounded.
+pub(crate) fn grey([r, g, b]: [u8; 3]) -> u8 {
+    ((u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + 0x8000) >> 16) as u8
 }
 
 #[cfg(test)]

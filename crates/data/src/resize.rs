@@ -8,6 +8,8 @@
 //! and earlier versions differ from it by a level. Other resamplers differ by up to 16 levels, which
 //! moves a model's output. It does not keep the aspect ratio: the caller names both output sides.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod passes;
 mod taps;
 

@@ -11,8 +11,24 @@
 
 enum { NK_OK = 0, NK_ERROR = 1, NK_TRUNCATED = 2 };
 
+/* Faster versions of libjpeg's inner loops, of equal results; a null pointer keeps libjpeg's own. */
+typedef struct {
+  void (*idct)(const JCOEF *coefficients, const UINT16 *quantisers, JSAMPARRAY rows, JDIMENSION column);
+  void (*rgb_row)(const JSAMPLE *y, const JSAMPLE *cb, const JSAMPLE *cr, JSAMPLE *out, JDIMENSION count);
+} nk_kernels;
+
+/* The pixels wanted: rows and columns, ends excluded. */
+typedef struct {
+  unsigned top, bottom, left, right;
+} nk_region;
+
 typedef struct {
   struct jpeg_decompress_struct cinfo;
+  nk_kernels kernels;
+  nk_region region;
+  /* The blocks that the region needs: rows of MCUs, and per component columns of samples, ends excluded. */
+  JDIMENSION first_row, end_row;
+  JDIMENSION first_column[4], end_column[4];
   struct jpeg_error_mgr errors;
   struct jpeg_source_mgr source;
   jmp_buf jump;
@@ -113,14 +129,53 @@ int nk_jpeg_open(nk_jpeg *jpeg, const unsigned char *bytes, size_t count, nk_inf
   return NK_OK;
 }
 
-/* Begins to decode into pixels of colour space `colour`. */
-int nk_jpeg_start(nk_jpeg *jpeg, int colour) {
+static void idct(j_decompress_ptr cinfo, jpeg_component_info *component, JCOEFPTR coefficients, JSAMPARRAY rows,
+                 JDIMENSION column) {
+  const nk_jpeg *jpeg = (const nk_jpeg *)cinfo->client_data;
+  int i = component->component_index;
+  if (cinfo->output_iMCU_row < jpeg->first_row || cinfo->output_iMCU_row >= jpeg->end_row) return;
+  if (column < jpeg->first_column[i] || column >= jpeg->end_column[i]) return;
+  jpeg->kernels.idct(coefficients, component->quant_table->quantval, rows, column);
+}
+
+static void convert(j_decompress_ptr cinfo, JSAMPIMAGE in, JDIMENSION row, JSAMPARRAY out, int count) {
+  const nk_jpeg *jpeg = (const nk_jpeg *)cinfo->client_data;
+  const nk_region *region = &jpeg->region;
+  for (int i = 0; i < count; i++, row++) {
+    JDIMENSION at = cinfo->output_scanline + (JDIMENSION)i;
+    if (at < region->top || at >= region->bottom) continue;
+    jpeg->kernels.rgb_row(in[0][row] + region->left, in[1][row] + region->left, in[2][row] + region->left, out[i],
+                          region->right - region->left);
+  }
+}
+
+/* Begins to decode into pixels of colour space `colour`. With kernels for a file of YCbCr, rows hold only the columns
+ * of `region`, and rows outside it are not written. */
+int nk_jpeg_start(nk_jpeg *jpeg, int colour, const nk_kernels *kernels, const nk_region *region) {
   struct jpeg_decompress_struct *cinfo = &jpeg->cinfo;
   if (setjmp(jpeg->jump)) return NK_ERROR;
   cinfo->out_color_space = (J_COLOR_SPACE)colour;
   cinfo->dct_method = JDCT_ISLOW;
   cinfo->do_fancy_upsampling = TRUE;
   if (!jpeg_start_decompress(cinfo)) return NK_TRUNCATED;
+  jpeg->kernels = *kernels;
+  jpeg->region = *region;
+  if (kernels->idct != NULL) {
+    /* Upsampling looks one sample beyond, so one more block and one more row of MCUs on each side are needed. */
+    JDIMENSION mcu_height = (JDIMENSION)cinfo->max_v_samp_factor * DCTSIZE;
+    JDIMENSION first = region->top / mcu_height;
+    jpeg->first_row = first > 0 ? first - 1 : 0;
+    jpeg->end_row = (region->bottom + mcu_height - 1) / mcu_height + 1;
+    for (int i = 0; i < cinfo->num_components && i < 4; i++) {
+      JDIMENSION h = (JDIMENSION)cinfo->comp_info[i].h_samp_factor, max_h = (JDIMENSION)cinfo->max_h_samp_factor;
+      JDIMENSION left = region->left * h / max_h / DCTSIZE * DCTSIZE;
+      jpeg->first_column[i] = left > 0 ? left - DCTSIZE : 0;
+      jpeg->end_column[i] = (region->right * h + max_h - 1) / max_h + 2 * DCTSIZE;
+      cinfo->idct->inverse_DCT[i] = idct;
+    }
+  }
+  if (kernels->rgb_row != NULL && colour == JCS_RGB && cinfo->jpeg_color_space == JCS_YCbCr)
+    cinfo->cconvert->color_convert = convert;
   return NK_OK;
 }
 
@@ -128,4 +183,11 @@ int nk_jpeg_start(nk_jpeg *jpeg, int colour) {
 int nk_jpeg_row(nk_jpeg *jpeg, unsigned char *row) {
   if (setjmp(jpeg->jump)) return NK_ERROR;
   return jpeg_read_scanlines(&jpeg->cinfo, &row, 1) == 1 ? NK_OK : NK_TRUNCATED;
+}
+
+/* Reads what follows the last row. As in Pillow, a missing end is no fault once all rows are there, but nonsense is. */
+int nk_jpeg_finish(nk_jpeg *jpeg) {
+  if (setjmp(jpeg->jump)) return NK_ERROR;
+  (void)jpeg_finish_decompress(&jpeg->cinfo);
+  return NK_OK;
 }

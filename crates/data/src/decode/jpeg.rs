@@ -1,15 +1,16 @@
 //! JPEG by libjpeg-turbo's decoder, to the last bit what Pillow gives.
 
 use std::ffi::{CStr, c_char, c_int};
+use std::ops::Range;
 
 use super::exif::Orientation8;
-use super::{DecodeError, Limit};
-use crate::Image;
+use super::{DecodeError, Limit, Part};
 
 /// J_COLOR_SPACE of jpeglib.h.
 mod colour {
     pub(super) const GREY: i32 = 1;
     pub(super) const RGB: i32 = 2;
+    pub(super) const YCBCR: i32 = 3;
     pub(super) const CMYK: i32 = 4;
 }
 
@@ -31,6 +32,39 @@ struct Handle {
     _opaque: [u8; 0],
 }
 
+type Idct = unsafe extern "C" fn(*const i16, *const u16, *const *mut u8, u32);
+type RgbRow = unsafe extern "C" fn(*const u8, *const u8, *const u8, *mut u8, u32);
+
+/// `nk_kernels` of jpeg.c.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+struct Kernels {
+    idct: Option<Idct>,
+    rgb_row: Option<RgbRow>,
+}
+
+impl Kernels {
+    #[cfg(target_arch = "x86_64")]
+    fn fastest() -> Self {
+        Self { idct: Some(super::kernels::idct), rgb_row: Some(super::kernels::rgb_row) }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn fastest() -> Self {
+        Self::default()
+    }
+}
+
+/// `nk_region` of jpeg.c: the ends are excluded.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+struct Region {
+    top: u32,
+    bottom: u32,
+    left: u32,
+    right: u32,
+}
+
 // The library that jpeg.c calls must be on the linker's list.
 use mozjpeg_sys as _;
 
@@ -40,8 +74,14 @@ unsafe extern "C" {
     fn nk_jpeg_free(jpeg: *mut Handle);
     fn nk_jpeg_message(jpeg: *const Handle) -> *const c_char;
     fn nk_jpeg_open(jpeg: *mut Handle, bytes: *const u8, count: usize, info: *mut Info) -> c_int;
-    fn nk_jpeg_start(jpeg: *mut Handle, colour: c_int) -> c_int;
+    fn nk_jpeg_start(
+        jpeg: *mut Handle,
+        colour: c_int,
+        kernels: *const Kernels,
+        region: *const Region,
+    ) -> c_int;
     fn nk_jpeg_row(jpeg: *mut Handle, row: *mut u8) -> c_int;
+    fn nk_jpeg_finish(jpeg: *mut Handle) -> c_int;
 }
 
 const OK: c_int = 0;
@@ -93,19 +133,31 @@ impl<'a> Jpeg<'a> {
         }
     }
 
-    fn start(&mut self, colour: i32) -> Result<(), DecodeError> {
+    fn start(
+        &mut self,
+        colour: i32,
+        kernels: &Kernels,
+        region: &Region,
+    ) -> Result<(), DecodeError> {
         #[expect(unsafe_code, reason = "a function of jpeg.c")]
-        // SAFETY: the handle is live.
-        let code = unsafe { nk_jpeg_start(self.handle, colour) };
+        // SAFETY: the handle is live; kernels and region are copied.
+        let code = unsafe { nk_jpeg_start(self.handle, colour, kernels, region) };
         self.check(code)
     }
 
-    /// Reads the next row into `row`, of width × channels of the colour space started with.
-    fn row(&mut self, row: &mut [u8], channels: usize) -> Result<(), DecodeError> {
-        assert_eq!(row.len(), self.info.width as usize * channels, "a row of the image");
+    /// Reads the next row into `row`, which is as long as what was started with asks for.
+    fn row(&mut self, row: &mut [u8], len: usize) -> Result<(), DecodeError> {
+        assert_eq!(row.len(), len, "a row as long as libjpeg writes");
         #[expect(unsafe_code, reason = "a function of jpeg.c")]
         // SAFETY: the handle is live, and the row is as long as libjpeg will write.
         let code = unsafe { nk_jpeg_row(self.handle, row.as_mut_ptr()) };
+        self.check(code)
+    }
+
+    fn finish(&mut self) -> Result<(), DecodeError> {
+        #[expect(unsafe_code, reason = "a function of jpeg.c")]
+        // SAFETY: the handle is live.
+        let code = unsafe { nk_jpeg_finish(self.handle) };
         self.check(code)
     }
 }
@@ -114,34 +166,78 @@ fn damaged(reason: String) -> DecodeError {
     DecodeError::Damaged { format: "JPEG", reason }
 }
 
-pub(super) fn decode(bytes: &[u8], limit: Limit) -> Result<Image, DecodeError> {
-    let mut jpeg = Jpeg::open(bytes)?;
+/// Decodes the rows and columns that `wanted` names for an image of (H, W), or all, into `levels`.
+pub(super) fn decode<E: From<DecodeError>>(
+    bytes: &[u8],
+    limit: Limit,
+    levels: &mut Vec<u8>,
+    wanted: impl FnOnce((usize, usize)) -> Result<(Range<usize>, Range<usize>), E>,
+) -> Result<Part, E> {
+    decode_by(&Kernels::fastest(), bytes, limit, levels, wanted)
+}
+
+fn decode_by<E: From<DecodeError>>(
+    kernels: &Kernels,
+    bytes: &[u8],
+    limit: Limit,
+    levels: &mut Vec<u8>,
+    wanted: impl FnOnce((usize, usize)) -> Result<(Range<usize>, Range<usize>), E>,
+) -> Result<Part, E> {
+    let jpeg = Jpeg::open(bytes)?;
+    let size = (jpeg.info.height as usize, jpeg.info.width as usize);
+    limit.check(size.1, size.0)?;
+    let (mut rows, mut columns) = wanted(size)?;
+    if kernels.rgb_row.is_none() || jpeg.info.colour != colour::YCBCR {
+        (rows, columns) = (0..size.0, 0..size.1);
+    }
+    let part = Part { rows, columns };
+    read(jpeg, kernels, &part, levels)?;
+    Ok(part)
+}
+
+fn read(
+    mut jpeg: Jpeg<'_>,
+    kernels: &Kernels,
+    part: &Part,
+    levels: &mut Vec<u8>,
+) -> Result<(), DecodeError> {
+    let Part { rows, columns } = part;
     let (width, height) = (jpeg.info.width as usize, jpeg.info.height as usize);
-    limit.check(width, height)?;
-    let mut levels = vec![0; height * width * 3];
-    let rows = levels.chunks_exact_mut(width * 3);
+    let region = Region {
+        top: rows.start as u32,
+        bottom: rows.end as u32,
+        left: columns.start as u32,
+        right: columns.end as u32,
+    };
+    let len = columns.len() * 3;
+    // Whatever the levels held before is written over.
+    levels.resize(rows.len() * len, 0);
+    let mut targets = levels.chunks_exact_mut(len.max(1));
     match jpeg.info.components {
         1 => {
-            jpeg.start(colour::GREY)?;
+            jpeg.start(colour::GREY, kernels, &region)?;
             let mut grey = vec![0; width];
-            for row in rows {
-                jpeg.row(&mut grey, 1)?;
+            for row in targets {
+                jpeg.row(&mut grey, width)?;
                 for (pixel, &level) in row.chunks_exact_mut(3).zip(&grey) {
                     pixel.fill(level);
                 }
             }
         }
         3 => {
-            jpeg.start(colour::RGB)?;
-            for row in rows {
-                jpeg.row(row, 3)?;
+            jpeg.start(colour::RGB, kernels, &region)?;
+            // Rows outside the region are read, so that a file cut short is told, but not written.
+            let mut unwritten = vec![0; len];
+            for row in 0..height {
+                let target = if rows.contains(&row) { targets.next() } else { None };
+                jpeg.row(target.unwrap_or(&mut unwritten), len)?;
             }
         }
         4 => {
-            jpeg.start(colour::CMYK)?;
+            jpeg.start(colour::CMYK, kernels, &region)?;
             let mut inks = vec![0; width * 4];
-            for row in rows {
-                jpeg.row(&mut inks, 4)?;
+            for row in targets {
+                jpeg.row(&mut inks, width * 4)?;
                 for (pixel, ink) in row.chunks_exact_mut(3).zip(inks.chunks_exact(4)) {
                     // Pillow takes every CMYK file for one of Adobe's, whose levels are inverted.
                     let ink = [255 - ink[0], 255 - ink[1], 255 - ink[2], 255 - ink[3]];
@@ -156,7 +252,7 @@ pub(super) fn decode(bytes: &[u8], limit: Limit) -> Result<Image, DecodeError> {
             });
         }
     }
-    Image::new((height, width), 3, levels).map_err(|error| damaged(error.to_string()))
+    jpeg.finish()
 }
 
 /// Pillow's `convert("RGB")` of one CMYK pixel.

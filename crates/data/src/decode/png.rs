@@ -10,7 +10,19 @@ use crate::Image;
 /// Bytes that the decoder may take for chunks and rows, beside the pixels.
 const SCRATCH_BYTES: usize = 256 << 20;
 
+/// The chunk that ends a file.
+const END: [u8; 12] = *b"\0\0\0\0IEND\xaeB`\x82";
+
 pub(super) fn decode(bytes: &[u8], limit: Limit) -> Result<Image, DecodeError> {
+    let decoded = decode_whole(bytes, limit);
+    if !matches!(decoded, Err(DecodeError::Truncated { .. })) {
+        return decoded;
+    }
+    // Pillow asks for the pixels only: a file that lacks no more than its end is whole.
+    decode_whole(&[bytes, &END].concat(), limit).or(decoded)
+}
+
+fn decode_whole(bytes: &[u8], limit: Limit) -> Result<Image, DecodeError> {
     let mut decoder = new(bytes);
     let Info { width, height, .. } = *decoder.read_header_info().map_err(error)?;
     let (width, height) = (width as usize, height as usize);

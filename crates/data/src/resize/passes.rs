@@ -81,7 +81,13 @@ pub(crate) struct Resampler {
     sides: (Side, Side),
     taps: (Taps, Taps),
     between: Vec<u8>,
+    scratch: Scratch,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Scratch {
     sums: Vec<i32>,
+    padded: Vec<u8>,
 }
 
 impl Resampler {
@@ -138,30 +144,28 @@ impl Resampler {
         let levels = &source.levels[start..];
         let out_len = self.window.1.len() * channels;
         let (vertical, horizontal) = (&self.taps.0, &self.taps.1);
+        let scratch = &mut self.scratch;
         match (&self.sides.0, &self.sides.1) {
             (Side::Kernel, Side::Kernel) if self.first == Pass::Horizontal => {
                 self.between.resize(rows.len() * out_len, 0);
-                let sources = levels.chunks(stride).take(rows.len());
-                along_rows(horizontal, columns.start, sources, channels, &mut self.between);
+                let between = &mut self.between[..];
+                along_rows(horizontal, columns.start, (levels, stride), channels, between, scratch);
                 let between = (&self.between[..], out_len);
-                along_columns(vertical, rows.start, between, out, out_len, &mut self.sums);
+                along_columns(vertical, rows.start, between, out, out_len, scratch);
             }
             (Side::Kernel, Side::Kernel) => {
-                let between_len = columns.len() * channels;
-                self.between.resize(self.window.0.len() * between_len, 0);
-                let target = &mut self.between[..];
-                let sums = &mut self.sums;
-                along_columns(vertical, rows.start, (levels, stride), target, between_len, sums);
-                let sources = self.between.chunks(between_len);
-                along_rows(horizontal, columns.start, sources, channels, out);
+                let len = columns.len() * channels;
+                self.between.resize(self.window.0.len() * len, 0);
+                let between = &mut self.between[..];
+                along_columns(vertical, rows.start, (levels, stride), between, len, scratch);
+                let between = (&self.between[..], len);
+                along_rows(horizontal, columns.start, between, channels, out, scratch);
             }
             (Side::Kept, Side::Kernel) => {
-                let sources = levels.chunks(stride).take(rows.len());
-                along_rows(horizontal, columns.start, sources, channels, out);
+                along_rows(horizontal, columns.start, (levels, stride), channels, out, scratch);
             }
             (Side::Kernel, Side::Kept) => {
-                let sums = &mut self.sums;
-                along_columns(vertical, rows.start, (levels, stride), out, out_len, sums);
+                along_columns(vertical, rows.start, (levels, stride), out, out_len, scratch);
             }
             (vertical, horizontal) => {
                 let index = |side: &Side, base: usize, i: usize| match side {
@@ -186,16 +190,33 @@ fn to_level(sum: i32) -> u8 {
     (sum >> PRECISION_BITS).clamp(0, 255) as u8
 }
 
-/// One row of `out` for each row of `sources`, whose first pixel is number `base` of its image.
-fn along_rows<'a>(
+/// Resamples each row: `out` is `[rows, taps.spans.len(), channels]`.
+///
+/// - `source`: levels and stride; its first pixel is number `base` of its image.
+fn along_rows(
     taps: &Taps,
     base: usize,
-    sources: impl Iterator<Item = &'a [u8]>,
+    source: (&[u8], usize),
+    channels: usize,
+    out: &mut [u8],
+    scratch: &mut Scratch,
+) {
+    #[cfg(target_arch = "x86_64")]
+    if channels == 3 && is_x86_feature_detected!("avx2") {
+        return super::avx2::along_rows_of_rgb(taps, base, source, out, &mut scratch.padded);
+    }
+    scalar_rows(taps, base, source, channels, out);
+}
+
+fn scalar_rows(
+    taps: &Taps,
+    base: usize,
+    (levels, stride): (&[u8], usize),
     channels: usize,
     out: &mut [u8],
 ) {
     let rows = out.chunks_exact_mut(taps.spans.len() * channels);
-    for (out, row) in rows.zip(sources) {
+    for (out, row) in rows.zip(levels.chunks(stride)) {
         let pixels = out.chunks_exact_mut(channels);
         let taps = taps.spans.iter().zip(taps.weights.chunks_exact(taps.stride));
         for (pixel, (&(first, len), weights)) in pixels.zip(taps) {
@@ -208,27 +229,145 @@ fn along_rows<'a>(
     }
 }
 
-/// Sums whole rows at a time, so that the inner loop is over adjacent levels.
+/// Resamples the columns of rows of `len` levels; `out` is `[taps.spans.len(), len]`.
 ///
 /// - `source`: levels and stride; its first row is number `base` of its image.
-/// - `len`: levels of a row that are wanted.
 fn along_columns(
+    taps: &Taps,
+    base: usize,
+    source: (&[u8], usize),
+    out: &mut [u8],
+    len: usize,
+    scratch: &mut Scratch,
+) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        let done = super::avx2::along_columns(taps, base, source, out, len);
+        return scalar_columns(taps, base, source, out, done..len, len, &mut scratch.sums);
+    }
+    scalar_columns(taps, base, source, out, 0..len, len, &mut scratch.sums);
+}
+
+/// Sums whole rows at a time, so that the inner loop is over adjacent levels: those in `range`.
+fn scalar_columns(
     taps: &Taps,
     base: usize,
     (levels, stride): (&[u8], usize),
     out: &mut [u8],
+    range: Range<usize>,
     len: usize,
     sums: &mut Vec<i32>,
 ) {
-    sums.resize(len, 0);
+    if range.is_empty() {
+        return;
+    }
+    sums.resize(range.len(), 0);
     let weights = taps.weights.chunks_exact(taps.stride);
     let rows = out.chunks_exact_mut(len);
     for ((out, &(first, count)), weights) in rows.zip(&taps.spans).zip(weights) {
         sums.fill(HALF);
         let rows = levels[(first - base) * stride..].chunks(stride);
         for (row, &weight) in rows.zip(&weights[..count]) {
+            let row = &row[range.clone()];
             sums.iter_mut().zip(row).for_each(|(sum, &p)| *sum += i32::from(p) * weight);
         }
+        let out = &mut out[range.clone()];
         out.iter_mut().zip(sums.iter()).for_each(|(level, &sum)| *level = to_level(sum));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Both passes, one after the other, without vectors.
+    fn oracle(
+        image: &[u8],
+        from: (usize, usize),
+        to: (usize, usize),
+        kind: Interpolation,
+    ) -> Vec<u8> {
+        let kernel = kernel(kind).unwrap();
+        let mut taps = Taps::default();
+        let horizontal = |image: &[u8], height: usize, taps: &mut Taps| {
+            if from.1 == to.1 {
+                return image.to_vec();
+            }
+            taps.plan(from.1, to.1, 0..to.1, kernel);
+            let mut out = vec![0; height * to.1 * 3];
+            scalar_rows(taps, 0, (image, from.1 * 3), 3, &mut out);
+            out
+        };
+        let vertical = |image: &[u8], width: usize, taps: &mut Taps| {
+            if from.0 == to.0 {
+                return image.to_vec();
+            }
+            taps.plan(from.0, to.0, 0..to.0, kernel);
+            let (mut out, len) = (vec![0; to.0 * width * 3], width * 3);
+            scalar_columns(taps, 0, (image, len), &mut out, 0..len, len, &mut Vec::new());
+            out
+        };
+        if Pass::first(from, to) == Pass::Horizontal {
+            let between = horizontal(image, from.0, &mut taps);
+            vertical(&between, to.1, &mut taps)
+        } else {
+            let between = vertical(image, from.1, &mut taps);
+            horizontal(&between, to.0, &mut taps)
+        }
+    }
+
+    fn sides() -> impl Strategy<Value = (usize, usize)> {
+        prop_oneof![
+            (1_usize..90, 1_usize..90),
+            (1_usize..9, 1_usize..400),
+            (1_usize..400, 1_usize..9)
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_window_by_any_instructions_is_the_same_part_of_the_scalar_whole(
+            from in sides(), to in sides(), seed: u64, extremes: bool,
+            cut in (0.0_f64..1.0, 0.0_f64..1.0, 0.0_f64..1.0, 0.0_f64..1.0),
+            kind in prop::sample::select(vec![
+                Interpolation::Box, Interpolation::Bilinear, Interpolation::Hamming,
+                Interpolation::Bicubic, Interpolation::Lanczos,
+            ]),
+        ) {
+            let mut random = crate::random::SplitMix64(seed);
+            let image: Vec<u8> = (0..from.0 * from.1 * 3)
+                .map(|_| random.next_u64() as u8)
+                .map(|level| if extremes { if level < 128 { 0 } else { 255 } } else { level })
+                .collect();
+            let whole = oracle(&image, from, to, kind);
+            let range = |side: usize, a: f64, b: f64| {
+                let start = ((side as f64 * a) as usize).min(side - 1);
+                start..start + 1 + ((side - start - 1) as f64 * b) as usize
+            };
+            let target =
+                Target { size: to, rows: range(to.0, cut.0, cut.1), columns: range(to.1, cut.2, cut.3) };
+            let mut resampler = Resampler::default();
+            resampler.plan(from, &target, kind);
+            let len = target.columns.len() * 3;
+            let mut out = vec![0; target.rows.len() * len];
+            resampler.run(&Source::whole(&image, from.1, 3), &mut out);
+            for (row, out) in target.rows.clone().zip(out.chunks_exact(len)) {
+                let at = (row * to.1 + target.columns.start) * 3;
+                prop_assert_eq!(out, &whole[at..at + len], "row {}", row);
+            }
+            // The same from a source that holds only what the window needs.
+            let (rows, columns) = resampler.inputs();
+            let part: Vec<u8> = rows.clone().flat_map(|row| {
+                let at = (row * from.1 + columns.start) * 3;
+                &image[at..at + columns.len() * 3]
+            }).copied().collect();
+            let source = Source {
+                levels: &part, columns: columns.len(), channels: 3, origin: (rows.start, columns.start),
+            };
+            let mut again = vec![0; out.len()];
+            resampler.run(&source, &mut again);
+            prop_assert_eq!(again, out);
+        }
     }
 }

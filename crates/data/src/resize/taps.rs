@@ -16,6 +16,9 @@ pub(super) struct Taps {
     pub(super) stride: usize,
     /// `[spans.len(), stride]`.
     pub(super) weights: Vec<i32>,
+    /// The weights as the vector passes want them.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) split: Vec<[i32; 4]>,
     scratch: Vec<f64>,
 }
 
@@ -56,6 +59,8 @@ impl Taps {
                 *weight = to_fixed_point(if total != 0.0 { w / total } else { w });
             }
         }
+        #[cfg(target_arch = "x86_64")]
+        super::avx2::split(&self.weights, &mut self.split);
     }
 
     /// The input pixels that are needed.
