@@ -3,19 +3,20 @@
 //!
 //! Shared by the fuzz targets and by the test over stored findings (`crates/data/tests`), which runs
 //! without a fuzzer.
-#![allow(dead_code, reason = "each fuzz target uses one of them")]
 
 use std::cell::RefCell;
-use std::io::{Seek as _, Write as _};
+use std::io::{Cursor, Seek as _, Write as _};
 use std::path::Path;
 
 use nearkin_data::{
-    CifarKind, DecodeOptions, IdxError, decode, header, read_cifar_bytes, read_idx_within,
+    CifarKind, DecodeOptions, IdxError, ManifestError, ManifestPaths, Split, VocAnnotation, decode,
+    header, read_cifar_bytes, read_idx_within, read_images, read_labels, read_manifest,
+    read_mask_bytes, read_shard,
 };
 use tempfile::NamedTempFile;
 
 /// IDX, gzip or plain.
-pub fn idx(bytes: &[u8]) {
+pub(crate) fn idx(bytes: &[u8]) {
     const LIMIT: u64 = 1 << 20;
     on_disk(bytes, |path| match read_idx_within(path, LIMIT) {
         Ok(idx) => {
@@ -27,10 +28,15 @@ pub fn idx(bytes: &[u8]) {
         Err(IdxError::Io { source, .. }) => panic!("a file that is there: {source}"),
         Err(_) => {}
     });
+    on_disk(bytes, |path| {
+        let images = read_images(path).is_ok();
+        let labels = read_labels(path).is_ok();
+        assert!(!(images && labels), "one dimension or several");
+    });
 }
 
 /// CIFAR-10 and CIFAR-100.
-pub fn cifar(bytes: &[u8]) {
+pub(crate) fn cifar(bytes: &[u8]) {
     for kind in [CifarKind::Cifar10, CifarKind::Cifar100] {
         let Ok(records) = read_cifar_bytes(bytes, kind) else { continue };
         let n = bytes.len() / kind.record_bytes();
@@ -44,7 +50,7 @@ pub fn cifar(bytes: &[u8]) {
 }
 
 /// The front door: any image file.
-pub fn image(bytes: &[u8]) {
+pub(crate) fn image(bytes: &[u8]) {
     let options = DecodeOptions { max_pixels: 1 << 20, ..DecodeOptions::default() };
     let head = header(bytes);
     let Ok(image) = decode(bytes, &options) else { return };
@@ -55,6 +61,50 @@ pub fn image(bytes: &[u8]) {
     assert_eq!((head.height, head.width), (height, width));
     // The same bytes give the same pixels, whatever was decoded before.
     assert_eq!(decode(bytes, &options).as_ref(), Ok(&image));
+}
+
+/// Pascal VOC: an annotation, or, from PNG's first bytes on, a mask of classes.
+pub(crate) fn voc(bytes: &[u8]) {
+    if bytes.starts_with(b"\x89PNG") {
+        if let Ok(mask) = read_mask_bytes(bytes) {
+            assert!(!mask.is_empty());
+        }
+        return;
+    }
+    let Ok(xml) = std::str::from_utf8(bytes) else { return };
+    let Ok(annotation) = VocAnnotation::parse(xml) else { return };
+    let (height, width) = annotation.size;
+    for object in &annotation.objects {
+        let region = object.region;
+        assert!(!object.class.is_empty());
+        assert!(region.height > 0 && region.top + region.height <= height);
+        assert!(region.width > 0 && region.left + region.width <= width);
+    }
+}
+
+/// A manifest: comma or tab separated, or Parquet.
+pub(crate) fn manifest(bytes: &[u8]) {
+    on_disk(bytes, |path| match read_manifest(path, Split::Train, ManifestPaths::default()) {
+        Ok(listing) => {
+            let classes = listing.class_names.len();
+            for part in &listing.parts {
+                let known = |class: usize| class < classes;
+                assert!(part.classes().is_none_or(|found| found.into_iter().all(known)));
+            }
+        }
+        Err(ManifestError::Io { source, .. }) => panic!("a file that is there: {source}"),
+        Err(_) => {}
+    });
+}
+
+/// A tar shard.
+pub(crate) fn tar(bytes: &[u8]) {
+    // Reading from memory cannot fail; what is wrong is in the shard.
+    let shard = read_shard(Cursor::new(bytes)).expect("read");
+    for member in &shard.members {
+        let end = member.offset.checked_add(member.len);
+        assert!(end.is_some_and(|end| end <= bytes.len() as u64), "{member:?}");
+    }
 }
 
 thread_local! {
