@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod augment;
 mod batches;
 mod braces;
 mod check;
@@ -31,6 +32,11 @@ mod voc;
 mod vocabulary;
 mod walk;
 
+pub use augment::{
+    Augment, AugmentError, Augmenter, ColorJitter, Cutout, Draw, EraseFill, Framing, GaussianNoise,
+    Mix, MixMode, MixTargets, Operation, RandAugment, RandChoice, RandomAffine, RandomBlur,
+    RandomErasing, RandomRotation, Sampling, Warp,
+};
 pub use batches::{Batch, Batches};
 pub use braces::{BraceError, expand_braces};
 pub use check::{
