@@ -21,8 +21,8 @@ use crate::{Holdout, RandomState, SplitError};
 /// ```
 /// let labels = [0, 1, 0, 1, 0, 1];
 /// let drawn = nearkin_data::draw_labels(&labels, 2, 4, 0)?;
-/// // rng = np.random.RandomState(0): [4 2], then [1 3]
-/// assert_eq!(drawn, [4, 2, 1, 3]);
+/// // With rng = np.random.RandomState(0): [4 2], then [5 1].
+/// assert_eq!(drawn, [4, 2, 5, 1]);
 /// # Ok::<(), nearkin_data::SplitError>(())
 /// ```
 pub fn draw_labels(

@@ -143,9 +143,6 @@ pub fn read_imagenet(
                             .push(aside(image, "expected an image of the label file's list")),
                     }
                 }
-                None if split == Split::Validation => {
-                    return Err(ImageNetError::NoLabels { path: folder });
-                }
                 _ => samples.push(sample(image, Target::Unlabelled)),
             }
         }
@@ -180,7 +177,8 @@ fn truth(
     let places = [Some(inside.as_path()), Some(folder), Some(root), root.parent()];
     let places: Vec<&Path> = places.into_iter().flatten().collect();
     let path = options.ground_truth.clone().or_else(|| Truth::find(&places));
-    Ok(path.map(|path| Truth::read(&path)).transpose()?)
+    let path = path.ok_or_else(|| ImageNetError::NoLabels { path: folder.to_owned() })?;
+    Ok(Some(Truth::read(&path)?))
 }
 
 fn class_list(root: &Path, folder: &Path) -> Option<PathBuf> {

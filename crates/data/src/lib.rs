@@ -56,7 +56,7 @@ pub use draw::{draw_labels, draw_per_class, stratified_folds};
 pub use eval::{CropMode, Eval, EvalError, EvalTransform};
 pub use folder::{FolderError, read_folder};
 pub use ground_truth::{GroundTruth, GroundTruthError, GroundTruthFault};
-pub use idx::{IDX_LIMIT_BYTES, Idx, IdxError, read_idx, read_idx_within};
+pub use idx::{IDX_LIMIT_BYTES, Idx, IdxError, read_idx, read_idx_bytes, read_idx_within};
 pub use image::{Image, ImageError};
 pub use imagenet::{ImageNetError, ImageNetOptions, read_imagenet};
 pub use labels::LabelFault;

@@ -20,6 +20,9 @@ pub(crate) const PATH_COLUMNS: [&str; 8] =
 pub(crate) const LABEL_COLUMNS: [&str; 4] = ["label", "labels", "class", "target"];
 pub(crate) const SPLIT_COLUMNS: [&str; 2] = ["split", "subset"];
 
+/// Bytes of the first line that are searched for a tab.
+const MAX_HEADER_BYTES: u64 = 1 << 16;
+
 /// Where a manifest's paths may lead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ManifestPaths {
@@ -141,9 +144,11 @@ pub enum ManifestError {
 /// ```
 pub fn read_manifest_rows(table: impl Read) -> Result<Vec<ManifestRow>, ManifestFault> {
     let mut table = BufReader::new(table);
-    let peeked = table.fill_buf().map_err(csv::Error::from)?;
-    let header = peeked.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let mut header = Vec::new();
+    let first_line = table.by_ref().take(MAX_HEADER_BYTES).read_until(b'\n', &mut header);
+    first_line.map_err(csv::Error::from)?;
     let delimiter = if header.contains(&b'\t') { b'\t' } else { b',' };
+    let table = header.as_slice().chain(table);
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(table);
     let header: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();
     let columns = Columns::find(&header)?;

@@ -77,7 +77,7 @@ fn texts(field: &Field, line: u64, column: &'static str) -> Result<Vec<String>, 
         }
         other => {
             let mut found = other.to_string();
-            found.truncate(found.floor_char_boundary(80));
+            found = found.chars().take(80).collect();
             let expected = "text or whole numbers";
             return Err(ManifestFault::Cell { line, column, expected, found });
         }

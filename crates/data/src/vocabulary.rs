@@ -193,18 +193,16 @@ impl Vocabulary {
             let line = line.trim();
             let first = line.split([' ', '\t']).next().unwrap_or_default();
             let has_wnid = is_wnid(first);
-            if line.is_empty() || *with_wnid.get_or_insert(has_wnid) != has_wnid {
+            let lemmas = split_lemmas(if has_wnid { &line[first.len()..] } else { line });
+            let names_nothing = lemmas.is_empty() && !has_wnid;
+            if names_nothing || *with_wnid.get_or_insert(has_wnid) != has_wnid {
                 return Err(VocabularyError::Entry {
                     place: format!("line {}", index + 1),
                     expected: if with_wnid == Some(true) { "a WordNet id" } else { "names" },
                     found: line.to_owned(),
                 });
             }
-            classes.push(if has_wnid {
-                Synset { wnid: Some(first.to_owned()), lemmas: split_lemmas(&line[first.len()..]) }
-            } else {
-                Synset { wnid: None, lemmas: split_lemmas(line) }
-            });
+            classes.push(Synset { wnid: has_wnid.then(|| first.to_owned()), lemmas });
         }
         Self::new(classes)
     }
