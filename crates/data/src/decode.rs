@@ -179,6 +179,13 @@ impl Palette {
     }
 }
 
+/// Which decoder reads JPEG files here, and by what instructions: for logs and reports.
+///
+/// The pixels are the same by any; the speed is not.
+pub fn decoder_name() -> &'static str {
+    jpeg::decoder_name()
+}
+
 /// The format that `bytes` begin as; `None` for any other.
 pub fn image_format(bytes: &[u8]) -> Option<ImageFormat> {
     match bytes {

@@ -49,8 +49,8 @@ pub use cifar::{
 };
 pub use dataset::{Dataset, LoadError, read_images, read_labels};
 pub use decode::{
-    DecodeError, DecodeOptions, Header, ImageFormat, MAX_PIXELS, Orientation, decode, header,
-    image_format,
+    DecodeError, DecodeOptions, Header, ImageFormat, MAX_PIXELS, Orientation, decode, decoder_name,
+    header, image_format,
 };
 pub use draw::{draw_labels, draw_per_class, stratified_folds};
 pub use eval::{CropMode, Eval, EvalError, EvalTransform};

@@ -1,5 +1,7 @@
 //! Decoding against what Pillow makes of the same files (`fixtures/pixels/make.py`).
 
+#![expect(clippy::unwrap_used, reason = "a fixture that is not there fails the test")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

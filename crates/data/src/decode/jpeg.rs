@@ -55,6 +55,20 @@ impl Kernels {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+pub(super) fn decoder_name() -> &'static str {
+    if is_x86_feature_detected!("ssse3") {
+        "libjpeg-turbo, inner loops in SSSE3"
+    } else {
+        "libjpeg-turbo, inner loops in SSE2"
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn decoder_name() -> &'static str {
+    "libjpeg-turbo, inner loops in C"
+}
+
 /// `nk_region` of jpeg.c: the ends are excluded.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -317,5 +331,101 @@ fn segments(bytes: &[u8], mut visit: impl FnMut(u8, &[u8]) -> bool) -> Result<()
             return Ok(());
         }
         rest = &rest[length.max(2)..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMIT: Limit = Limit(1 << 30);
+
+    fn files() -> Vec<(String, Vec<u8>)> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/pixels/files");
+        let mut files: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with("jpeg-"))
+            .map(|entry| {
+                (
+                    entry.file_name().to_string_lossy().into_owned(),
+                    std::fs::read(entry.path()).unwrap(),
+                )
+            })
+            .collect();
+        files.sort();
+        assert!(files.len() > 50, "{} files", files.len());
+        files
+    }
+
+    fn decoded(
+        kernels: &Kernels,
+        bytes: &[u8],
+        wanted: impl FnOnce((usize, usize)) -> (Range<usize>, Range<usize>),
+    ) -> Result<(Part, Vec<u8>), DecodeError> {
+        // What is not written shows.
+        let mut levels = vec![77; 100_000];
+        let part = decode_by(kernels, bytes, LIMIT, &mut levels, |size| {
+            Ok::<_, DecodeError>(wanted(size))
+        })?;
+        Ok((part, levels))
+    }
+
+    fn whole((height, width): (usize, usize)) -> (Range<usize>, Range<usize>) {
+        (0..height, 0..width)
+    }
+
+    #[test]
+    fn our_kernels_give_what_libjpegs_own_give() {
+        for (name, bytes) in files() {
+            let ours = decoded(&Kernels::fastest(), &bytes, whole).map(|(_, levels)| levels);
+            let theirs = decoded(&Kernels::default(), &bytes, whole).map(|(_, levels)| levels);
+            assert_eq!(ours, theirs, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_region_is_that_part_of_the_whole(cut in (0.0..1.0, 0.0..1.0, 0.0..1.0, 0.0..1.0)) {
+            let range = |side: usize, a: f64, b: f64| {
+                let start = ((side as f64 * a) as usize).min(side - 1);
+                start..start + 1 + ((side - start - 1) as f64 * b) as usize
+            };
+            for (name, bytes) in files() {
+                let Ok((all, expected)) = decoded(&Kernels::fastest(), &bytes, whole) else { continue };
+                let (part, found) = decoded(&Kernels::fastest(), &bytes, |(height, width)| {
+                    (range(height, cut.0, cut.1), range(width, cut.2, cut.3))
+                })
+                .unwrap();
+                let len = part.columns.len() * 3;
+                for (row, found) in part.rows.clone().zip(found.chunks_exact(len)) {
+                    let at = (row * all.columns.len() + part.columns.start) * 3;
+                    prop_assert_eq!(found, &expected[at..at + len], "{}, row {}", name, row);
+                }
+            }
+        }
+
+        #[test]
+        fn any_damage_is_decoded_or_refused_alike_in_parts_and_whole(
+            which in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), byte: u8, cut: bool,
+        ) {
+            let mut files = files();
+            let (name, mut bytes) = files.swap_remove(which.index(files.len()));
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            if cut {
+                bytes.truncate(at);
+            }
+            let limit = Limit(1 << 20);
+            let mut levels = Vec::new();
+            let all = decode_by(&Kernels::fastest(), &bytes, limit, &mut levels, |size| {
+                Ok::<_, DecodeError>(whole(size))
+            });
+            let part = decode_by(&Kernels::fastest(), &bytes, limit, &mut levels, |(height, width)| {
+                Ok::<_, DecodeError>((height / 2..height, width / 2..width))
+            });
+            prop_assert_eq!(all.err(), part.err(), "{} at {}", name, at);
+        }
     }
 }

@@ -263,3 +263,90 @@ fn rgb_of_16(y: &[u8], cb: &[u8], cr: &[u8], out: &mut [u8]) -> usize {
     }
     y.len() / 16 * 16
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// jidctint.c in 32 bits, one dimension of 8 at a time.
+    fn oracle(coefficients: &[i16; 64], quantisers: &[u16; 64]) -> [u8; 64] {
+        fn transform(x: [i32; 8], shift: i32) -> [i32; 8] {
+            let fix = |c: i16| i32::from(c);
+            let z1 = (x[2] + x[6]) * fix(fix::C0_541196100);
+            let (t2, t3) = (z1 - x[6] * fix(fix::C1_847759065), z1 + x[2] * fix(fix::C0_765366865));
+            let (t0, t1) = ((x[0] + x[4]) << CONST_BITS, (x[0] - x[4]) << CONST_BITS);
+            let even = [t0 + t3, t1 + t2, t1 - t2, t0 - t3];
+            let (z1, z2, z3, z4) = (x[7] + x[1], x[5] + x[3], x[7] + x[3], x[5] + x[1]);
+            let z5 = (z3 + z4) * fix(fix::C1_175875602);
+            let (z1, z2) = (-z1 * fix(fix::C0_899976223), -z2 * fix(fix::C2_562915447));
+            let (z3, z4) = (z5 - z3 * fix(fix::C1_961570560), z5 - z4 * fix(fix::C0_390180644));
+            let odd = [
+                x[1] * fix(fix::C1_501321110) + z1 + z4,
+                x[3] * fix(fix::C3_072711026) + z2 + z3,
+                x[5] * fix(fix::C2_053119869) + z2 + z4,
+                x[7] * fix(fix::C0_298631336) + z1 + z3,
+            ];
+            std::array::from_fn(|i| {
+                let sum = if i < 4 { even[i] + odd[i] } else { even[7 - i] - odd[7 - i] };
+                (sum + (1 << (shift - 1))) >> shift
+            })
+        }
+        let mut work = [0; 64];
+        for c in 0..8 {
+            let column = std::array::from_fn(|r| {
+                i32::from(coefficients[8 * r + c]) * i32::from(quantisers[8 * r + c])
+            });
+            let column = transform(column, CONST_BITS - PASS1_BITS);
+            (0..8).for_each(|r| work[8 * r + c] = column[r]);
+        }
+        let mut samples = [0; 64];
+        for r in 0..8 {
+            let row =
+                transform(std::array::from_fn(|c| work[8 * r + c]), CONST_BITS + PASS1_BITS + 3);
+            (0..8).for_each(|c| samples[8 * r + c] = (row[c] + 128).clamp(0, 255) as u8);
+        }
+        samples
+    }
+
+    proptest! {
+        #[test]
+        fn the_transform_equals_jidctint(
+            values in prop::collection::vec(-30_i16..=30, 64), few in 0_usize..=64, quality in 1_u16..30,
+        ) {
+            let coefficients: [i16; 64] = std::array::from_fn(|i| if i < few { values[i] } else { 0 });
+            let quantisers = [quality; 64];
+            let mut found = [0_u8; 80];
+            let mut rows: [*mut u8; 8] = [std::ptr::null_mut(); 8];
+            for (row, target) in rows.iter_mut().zip(found.chunks_exact_mut(10)) {
+                *row = target.as_mut_ptr();
+            }
+            // SAFETY: 64 coefficients and quantisers, 8 rows of 10 samples.
+            unsafe { idct(coefficients.as_ptr(), quantisers.as_ptr(), rows.as_ptr(), 2) };
+            let expected = oracle(&coefficients, &quantisers);
+            for (found, expected) in found.chunks_exact(10).zip(expected.chunks_exact(8)) {
+                prop_assert_eq!(&found[..2], [0, 0]);
+                prop_assert_eq!(&found[2..], expected);
+            }
+        }
+    }
+
+    #[test]
+    fn every_colour_is_converted_as_the_formula_says() {
+        for y in (0..=255_u8).step_by(5) {
+            for cb in 0..=255_u8 {
+                let (ys, cbs): (Vec<u8>, Vec<u8>) = (vec![y; 256], vec![cb; 256]);
+                let crs: Vec<u8> = (0..=255).collect();
+                let mut found = vec![0; 3 * 251];
+                // SAFETY: 251 of 256 samples, and 3 · 251 levels.
+                unsafe {
+                    rgb_row(ys.as_ptr(), cbs.as_ptr(), crs.as_ptr(), found.as_mut_ptr(), 251);
+                }
+                let expected: Vec<u8> = crs[..251].iter().flat_map(|&cr| rgb(y, cb, cr)).collect();
+                assert_eq!(found, expected, "Y {y}, Cb {cb}");
+            }
+        }
+        assert_eq!(rgb(255, 128, 128), [255; 3]);
+        assert_eq!(rgb(76, 85, 255), [254, 0, 0]); // pure red, as JFIF's formulas give it
+    }
+}

@@ -6,6 +6,9 @@ use super::Interpolation;
 
 pub(super) const PRECISION_BITS: u32 = 32 - 8 - 2;
 
+/// Support, in input pixels where nothing shrinks, and weight by distance.
+pub(super) type Kernel = (f64, fn(f64) -> f64);
+
 /// For each output pixel of a range: the first input pixel and one fixed-point weight per input
 /// pixel, padded with zeros to one length.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +33,7 @@ impl Taps {
         from: usize,
         to: usize,
         range: Range<usize>,
-        (support, kernel): (f64, fn(f64) -> f64),
+        (support, kernel): Kernel,
     ) {
         let scale = from as f64 / to as f64;
         let filter_scale = scale.max(1.0);
@@ -76,8 +79,8 @@ fn to_fixed_point(weight: f64) -> i32 {
     (half + weight * f64::from(1_u32 << PRECISION_BITS)) as i32
 }
 
-/// Support and kernel; `None` for [`Interpolation::Nearest`].
-pub(super) fn kernel(interpolation: Interpolation) -> Option<(f64, fn(f64) -> f64)> {
+/// `None` for [`Interpolation::Nearest`].
+pub(super) fn kernel(interpolation: Interpolation) -> Option<Kernel> {
     Some(match interpolation {
         Interpolation::Nearest => return None,
         Interpolation::Box => (0.5, rectangle),
