@@ -1,4 +1,5 @@
 //! The check of a data set that has every fault, and of real ones where they are there.
+#![expect(clippy::unwrap_used, reason = "what a test cannot read ends it")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
