@@ -4,6 +4,7 @@ mod augment;
 mod batches;
 mod braces;
 mod cache;
+mod check;
 mod cifar;
 mod dataset;
 mod decode;
@@ -43,6 +44,11 @@ pub use braces::{BraceError, expand_braces};
 pub use cache::{
     Cache, CacheBuildError, CacheConfig, CacheError, CacheKey, CacheProgress, Cached, CachedError,
     CachedWorker, FromImage, FromLevels, Identity, IdentityError, KeyPart, OnProgress,
+};
+pub use check::{
+    Broken, CHECK_VERSION, Check, CheckError, CheckOptions, ClassCount, Described, Duplicates,
+    ImageName, Kind, Match, NEAR_CORRELATION, NearDuplicates, NearImage, PartReport, Sizes, Spread,
+    check,
 };
 pub use cifar::{
     CIFAR_LIMIT_BYTES, Cifar, CifarError, CifarFault, CifarKind, read_cifar, read_cifar_bytes,

@@ -1,12 +1,14 @@
 //! One part of a data set in memory: images of one shape with a class each, checked once.
 
 use ndarray::{Array4, ArrayView4, Axis};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{Holdout, SplitError, stratified_split};
 
 /// The role of a part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Split {
     /// To fit on.
     Train,

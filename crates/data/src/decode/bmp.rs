@@ -68,6 +68,11 @@ fn parse(bytes: &[u8]) -> Result<Bitmap, DecodeError> {
         }
         found => return Err(unsupported(format!("headers of {found} bytes are"))),
     }
+    // Without pixels nothing bounds the other side.
+    if width == 0 || height == 0 {
+        let reason = format!("expected pixels, found {height} × {width} (height × width)");
+        return Err(DecodeError::Damaged { format: "BMP", reason });
+    }
     if colours == 0 && bits <= 8 {
         colours = 1 << bits;
     }
