@@ -23,14 +23,14 @@ import time
 
 import common
 
-common.PACKAGES = ["numpy", "scipy", "faiss-cpu", "pynndescent", "numba"]
+PACKAGES = ["numpy", "scipy", "faiss-cpu", "pynndescent", "numba"]
 
 
 def parse():
     parser = argparse.ArgumentParser(
         prog="cargo xtask peers neighbours", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cases", default="", help="only cases whose names contain one of these, separated by commas")
+    parser.add_argument("--cases", default="", help="only cases whose names contain one of these, separated by semicolons")
     parser.add_argument("--threads", type=int, default=2, help="threads of every engine (default: 2)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of every engine in the quick cases (default: 3)")
     parser.add_argument("--out", type=pathlib.Path, help="folder of the results (default: benchmarks/results)")
@@ -183,7 +183,7 @@ class Run:
         return Engine(command, **variables)
 
     def wanted(self, case):
-        words = [word for word in self.arguments.cases.split(",") if word]
+        words = [word for word in self.arguments.cases.split(";") if word]
         return not words or any(word in case for word in words)
 
     def turns(self, engines, commands, rounds):
@@ -466,7 +466,7 @@ def main():
         return
     run = Run(arguments)
     start = time.perf_counter()
-    environment = common.environment()
+    environment = common.environment(PACKAGES, nearkin_version=False)
     environment["threads"] = arguments.threads
     for d in (2, 8, 16):
         trees(run, d, arguments.rounds)

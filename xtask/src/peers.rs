@@ -17,7 +17,7 @@ use crate::{exit, files, setup};
 
 /// Measure and check nearkin against Python's tools, in a pinned environment
 ///
-/// Each verb makes a virtual environment of its own under target/peers (the versions are pinned in
+/// Each verb makes a virtual environment under target/peers (the versions are pinned in
 /// benchmarks/peers/requirements-*.txt), builds the release `nearkin`, and runs one script of
 /// benchmarks/peers. No other part of the project needs Python packages.
 ///
@@ -43,6 +43,12 @@ enum Verb {
     /// lets the engines take turns, compares their results, and writes into benchmarks/results.
     #[command(disable_help_flag = true)]
     Neighbours(Script),
+    /// Decoding and preparing photographs: nearkin, torchvision on Pillow, torchvision v2
+    ///
+    /// Compares the levels of every photograph with timm's own transform, runs the pipelines in turns,
+    /// and writes images per second of processor time as Markdown and JSON into benchmarks/results.
+    #[command(disable_help_flag = true)]
+    Preprocess(Script),
     /// Exports one variant of every family and checks it with onnx.checker and shape inference
     #[command(disable_help_flag = true)]
     OnnxCheck(Script),
@@ -61,23 +67,28 @@ struct Script {
 const SCRIPTS: &str = "benchmarks/peers";
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
-    let (script, requirements, script_args) = match &args.verb {
+    let verb = &args.verb;
+    let (script, requirements, args) = match verb {
         Verb::Inference(script) if script.args.iter().any(|arg| arg == "--no-torch") => {
             ("inference.py", "onnx", &script.args)
         }
         Verb::Inference(script) => ("inference.py", "torch", &script.args),
         Verb::Neighbours(script) => ("neighbours.py", "neighbours", &script.args),
+        Verb::Preprocess(script) => ("preprocess.py", "torch", &script.args),
         Verb::OnnxCheck(script) => ("onnx_check.py", "onnx", &script.args),
         Verb::TimmCheck(script) => ("timm_check.py", "torch", &script.args),
     };
     let script = workspace.root.join(SCRIPTS).join(script);
-    if script_args.iter().any(|arg| arg == "--help" || arg == "-h") {
+    if args.iter().any(|arg| arg == "--help" || arg == "-h") {
         // The scripts import only the standard library before they parse their arguments.
-        return python_script(Path::new(python()?), &script, script_args, &[]);
+        return python_script(Path::new(python()?), &script, args, &[]);
     }
     let python = environment(workspace, requirements)?;
-    if let Verb::Neighbours(_) = args.verb {
-        return neighbours(workspace, &python, &script, script_args);
+    if matches!(verb, Verb::Neighbours(_)) {
+        return neighbours(workspace, &python, &script, args);
+    }
+    if matches!(verb, Verb::Preprocess(_)) {
+        return preprocess(workspace, &python, &script, args);
     }
     run_command(workspace.cargo("build").args(["--release", "--package", "nearkin"]))?;
     let nearkin =
@@ -88,7 +99,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     python_script(
         &python,
         &script,
-        script_args,
+        args,
         &[
             ("NEARKIN", nearkin),
             ("NEARKIN_ROOT", workspace.root.clone()),
@@ -125,6 +136,25 @@ fn neighbours(
             ("NEARKIN_ROOT", workspace.root.clone()),
             ("NEARKIN_PEERS_WORK", work),
         ],
+    )
+}
+
+/// A script that needs no model: it builds a program of `nearkin-data` alone.
+fn preprocess(
+    workspace: &Workspace,
+    python: &Path,
+    script: &Path,
+    args: &[OsString],
+) -> Result<ExitCode> {
+    let example = ["--release", "--package", "nearkin-data", "--example", "preprocess"];
+    run_command(workspace.cargo("build").args(example))?;
+    let program = format!("preprocess{}", env::consts::EXE_SUFFIX);
+    let program = workspace.target.join("release").join("examples").join(program);
+    python_script(
+        python,
+        script,
+        args,
+        &[("NEARKIN_PREPROCESS", program), ("NEARKIN_ROOT", workspace.root.clone())],
     )
 }
 
