@@ -8,6 +8,7 @@
 use ndarray::{Array2, ArrayView2};
 use thiserror::Error;
 
+use crate::distances::MeasureError;
 use crate::{Accuracy, AccuracyError, Distance, DistanceError, top_k, top_k_accuracy};
 
 /// How neighbours vote.
@@ -78,6 +79,9 @@ pub enum KnnError {
     /// "queries" the embeddings to classify.
     #[error(transparent)]
     Distance(#[from] DistanceError),
+    /// The embeddings have no distance by the measure chosen.
+    #[error(transparent)]
+    Measure(MeasureError),
     /// The votes have no accuracy: no test image, or test labels that do not fit.
     #[error("test part: {0}")]
     Accuracy(#[from] AccuracyError),

@@ -2,21 +2,31 @@
 
 mod accuracy;
 mod best;
+pub mod boxes;
 mod candidates;
+pub mod classification;
+pub mod clustering;
 mod distance;
+pub mod distances;
 mod exact;
 mod frame;
+pub mod generated;
+pub mod geometry;
 mod group_join;
 mod kernel;
 mod knn;
+mod linear;
 mod lines;
 mod pairwise;
+pub mod pixels;
 mod points;
 mod probe;
+pub mod retrieval;
 mod schedule;
 mod self_join;
 mod side;
-mod statistics;
+mod special;
+pub mod statistics;
 mod top_k;
 mod within;
 

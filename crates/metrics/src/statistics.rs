@@ -1,4 +1,18 @@
 //! What a measured accuracy says, and what it cannot say.
+//!
+//! Intervals for a share (Wilson) and for anything else (the bootstrap); tests whether two models differ on
+//! the same images (McNemar, permutations); Holm's correction where many are made; and the difference
+//! that a test set could show at all. Every random draw has its seed among the arguments.
+
+mod bootstrap;
+mod holm;
+mod mcnemar;
+mod permutation;
+
+pub use bootstrap::{Bootstrap, BootstrapError, BootstrapInterval, PairedBootstrap, bootstrap, paired_bootstrap};
+pub use holm::{HolmError, holm};
+pub use mcnemar::{McNemar, mcnemar};
+pub use permutation::{PermutationError, PermutationTest, paired_permutation_test, permutation_test};
 
 /// The 97.5 % quantile of the standard normal distribution: two-sided 5 %.
 const Z_TWO_SIDED_5_PERCENT: f64 = 1.959_963_984_540_054;
