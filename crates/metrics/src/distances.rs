@@ -18,7 +18,5 @@ pub use mahalanobis::{Covariance, CovarianceError, Mahalanobis, Shrunk, covarian
 pub use measure::{Measure, MeasureError};
 pub use nearest::{nearest, nearest_within};
 
-
-
-pub(crate) use mahalanobis::{centred, gram, symmetric};
 pub(crate) use direct::{Rows, same_width};
+pub(crate) use mahalanobis::{centred, gram, symmetric};

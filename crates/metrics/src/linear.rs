@@ -98,9 +98,8 @@ pub(crate) fn symmetric_eigenvalues(mut a: Array2<f64>) -> Option<Vec<f64>> {
             continue;
         }
         // A ← H A H, H = I − v vᵀ / half: a rank-two update of all rows.
-        let mut p: Vec<f64> = (0..last)
-            .map(|i| dot(a.row(i).as_slice().unwrap_or_default(), &v) / half)
-            .collect();
+        let mut p: Vec<f64> =
+            (0..last).map(|i| dot(a.row(i).as_slice().unwrap_or_default(), &v) / half).collect();
         let share = dot(&p, &v) / (2.0 * half);
         p.iter_mut().zip(&v).for_each(|(p, v)| *p -= share * v);
         for i in 0..last {

@@ -101,7 +101,9 @@ pub fn mean_pixel_accuracy(confusion: ArrayView2<'_, u64>) -> Result<f64, Classi
 ///
 /// # Errors
 /// As [`pixel_accuracy`].
-pub fn per_class_iou(confusion: ArrayView2<'_, u64>) -> Result<Vec<Option<f64>>, ClassificationError> {
+pub fn per_class_iou(
+    confusion: ArrayView2<'_, u64>,
+) -> Result<Vec<Option<f64>>, ClassificationError> {
     overlap(confusion, |right, both| right / (both - right))
 }
 
@@ -188,10 +190,7 @@ mod tests {
     fn masks_that_do_not_fit_are_refused() {
         let mask = ndarray::arr2(&[[0_u8, 3]]);
         let error = pixel_confusion(mask.view(), mask.view(), 3).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "truth, row 0, column 1: expected a class below 3, found 3"
-        );
+        assert_eq!(error.to_string(), "truth, row 0, column 1: expected a class below 3, found 3");
         let error = pixel_confusion(mask.view(), mask.t(), 4).unwrap_err();
         assert_eq!(error, PixelError::Size { expected: (1, 2), found: (2, 1) });
     }

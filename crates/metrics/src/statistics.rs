@@ -9,10 +9,14 @@ mod holm;
 mod mcnemar;
 mod permutation;
 
-pub use bootstrap::{Bootstrap, BootstrapError, BootstrapInterval, PairedBootstrap, bootstrap, paired_bootstrap};
+pub use bootstrap::{
+    Bootstrap, BootstrapError, BootstrapInterval, PairedBootstrap, bootstrap, paired_bootstrap,
+};
 pub use holm::{HolmError, holm};
 pub use mcnemar::{McNemar, mcnemar};
-pub use permutation::{PermutationError, PermutationTest, paired_permutation_test, permutation_test};
+pub use permutation::{
+    PermutationError, PermutationTest, paired_permutation_test, permutation_test,
+};
 
 /// The 97.5 % quantile of the standard normal distribution: two-sided 5 %.
 const Z_TWO_SIDED_5_PERCENT: f64 = 1.959_963_984_540_054;

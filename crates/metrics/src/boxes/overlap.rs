@@ -20,7 +20,9 @@ pub struct Box2 {
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum BoxError {
     /// A corner is not finite, or the corners are the wrong way round.
-    #[error("{input} {at}: expected finite corners with left ≤ right and top ≤ bottom, found {found:?}")]
+    #[error(
+        "{input} {at}: expected finite corners with left ≤ right and top ≤ bottom, found {found:?}"
+    )]
     Corners {
         /// Which argument.
         input: &'static str,

@@ -68,7 +68,8 @@ pub fn mean_voc_average_precision(
     same_count("rows of scores", truths.nrows(), scores.nrows())?;
     same_count("columns of scores", truths.ncols(), scores.ncols())?;
     let mut sum = 0.0;
-    for (class, (truths, scores)) in truths.columns().into_iter().zip(scores.columns()).enumerate() {
+    for (class, (truths, scores)) in truths.columns().into_iter().zip(scores.columns()).enumerate()
+    {
         sum += of_class(&truths.to_vec(), &scores.to_vec(), rule, class)?;
     }
     Ok(sum / truths.ncols() as f64)

@@ -178,16 +178,16 @@ mod tests {
     #[test]
     fn classes_without_images_have_no_accuracy_and_no_part_in_means() {
         let counts = confusion_matrix(&[0, 0, 2], &[0, 1, 2], 4).unwrap();
-        assert_eq!(
-            per_class_accuracy(counts.view()).unwrap(),
-            [Some(0.5), None, Some(1.0), None]
-        );
+        assert_eq!(per_class_accuracy(counts.view()).unwrap(), [Some(0.5), None, Some(1.0), None]);
         assert_eq!(balanced_accuracy(counts.view()), Ok(0.75));
         // Class 1 was predicted, so it counts, with 0; class 3 does not.
         let found = precision_recall(counts.view(), Averaging::Macro).unwrap();
         assert!((found.precision - 2.0 / 3.0).abs() < 1e-15 && (found.recall - 0.5).abs() < 1e-15);
         let micro = precision_recall(counts.view(), Averaging::Micro).unwrap();
-        assert_eq!([micro.precision, micro.recall, micro.f1], [accuracy(counts.view()).unwrap(); 3]);
+        assert_eq!(
+            [micro.precision, micro.recall, micro.f1],
+            [accuracy(counts.view()).unwrap(); 3]
+        );
     }
 
     #[test]

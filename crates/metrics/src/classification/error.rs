@@ -68,7 +68,9 @@ pub enum ClassificationError {
     #[error("bins: expected at least 1, found 0")]
     Bins,
     /// The matrix is not square or counts nothing.
-    #[error("confusion matrix: expected a square matrix with counts, found {rows} × {columns} that sum to {total}")]
+    #[error(
+        "confusion matrix: expected a square matrix with counts, found {rows} × {columns} that sum to {total}"
+    )]
     Confusion {
         /// Its rows.
         rows: usize,

@@ -3,9 +3,7 @@
 use ndarray::{Array2, ArrayView2};
 
 use crate::distances::{Measure, MeasureError, nearest, nearest_within};
-use crate::{
-    Accuracy, DistanceError, Knn, KnnError, Labelled, Neighbours, Vote, top_k_accuracy,
-};
+use crate::{Accuracy, DistanceError, Knn, KnnError, Labelled, Neighbours, Vote, top_k_accuracy};
 
 /// The votes of each query's nearest training embeddings by any measure: [`crate::knn_scores`] beyond cosine.
 ///

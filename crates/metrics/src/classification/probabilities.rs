@@ -8,10 +8,7 @@ use super::error::{known, same_count};
 /// How far a row's sum may be from 1: rows of f32 softmax are within 10⁻⁵.
 const SUM_TOLERANCE: f64 = 1e-3;
 
-fn check(
-    probabilities: ArrayView2<'_, f32>,
-    labels: &[usize],
-) -> Result<(), ClassificationError> {
+fn check(probabilities: ArrayView2<'_, f32>, labels: &[usize]) -> Result<(), ClassificationError> {
     same_count("probabilities", labels.len(), probabilities.nrows())?;
     known("label", labels, probabilities.ncols())?;
     check_probabilities(probabilities)
@@ -159,7 +156,8 @@ mod tests {
 
     #[test]
     fn what_is_no_probability_is_refused() {
-        let error = |p: Array2<f32>, labels: &[usize]| log_loss(p.view(), labels).unwrap_err().to_string();
+        let error =
+            |p: Array2<f32>, labels: &[usize]| log_loss(p.view(), labels).unwrap_err().to_string();
         assert_eq!(
             error(arr2(&[[0.5, f32::NAN]]), &[0]),
             "probabilities, row 0, class 1: expected a value from 0 to 1, found NaN"

@@ -90,11 +90,8 @@ impl Table {
             for (&b, times_b) in &sizes(&self.clusters) {
                 let fixed = ln[a] + ln[b] + ln[n - a] + ln[n - b] - ln[n];
                 for both in (a + b).saturating_sub(n).max(1)..=a.min(b) {
-                    let probability = fixed
-                        - ln[both]
-                        - ln[a - both]
-                        - ln[b - both]
-                        - ln[n + both - a - b];
+                    let probability =
+                        fixed - ln[both] - ln[a - both] - ln[b - both] - ln[n + both - a - b];
                     let (both, by_chance) = (both as f64, a as f64 * b as f64);
                     let information = both / self.n * (both * self.n / by_chance).ln();
                     sum += times_a * times_b * information * probability.exp();

@@ -301,9 +301,9 @@ fn fill_here(pairs: Pairs<'_>, put: impl FnMut(usize, f64)) {
         Measure::Correlation => {
             each(pairs, put, |x, y| (1.0 - sum(x.0, y.0, |a, b| a * b)).clamp(0.0, 2.0));
         }
-        Measure::Hellinger => each(pairs, put, |x, y| {
-            (sum(x.0, y.0, |a, b| (a - b) * (a - b)) / 2.0).sqrt().min(1.0)
-        }),
+        Measure::Hellinger => {
+            each(pairs, put, |x, y| (sum(x.0, y.0, |a, b| (a - b) * (a - b)) / 2.0).sqrt().min(1.0))
+        }
         Measure::JensenShannon => each(pairs, put, |x, y| {
             let half = |p: f64, m: f64| if p > 0.0 { p * log2(p / m) } else { 0.0 };
             let bits = sum(x.0, y.0, |p, q| {
@@ -401,8 +401,7 @@ fn kullback_leibler(pairs: Pairs<'_>, mut put: impl FnMut(usize, f64)) {
             let ln_q = right.logs(column);
             // ln 0 is −∞: a bin that only p has makes the sum infinite, and one that p lacks adds 0.
             let terms = p.iter().zip(ln_p).zip(ln_q);
-            let sum: f64 =
-                terms.map(|((&p, a), b)| if p > 0.0 { p * (a - b) } else { 0.0 }).sum();
+            let sum: f64 = terms.map(|((&p, a), b)| if p > 0.0 { p * (a - b) } else { 0.0 }).sum();
             put((row - rows.start) * columns.len() + column - columns.start, sum.max(0.0));
         }
     }

@@ -90,7 +90,10 @@ mod tests {
         let none = arr1(&[0.0, 0.0, 0.0]);
         let zero = histogram_intersection(none.view(), none.view(), IntersectionBy::Union);
         assert_eq!(zero, Ok(0.0));
-        let bad = histogram_intersection(x.view(), arr1(&[-1.0, 0.0, 0.0]).view(), IntersectionBy::Union);
-        assert!(bad.unwrap_err().to_string().starts_with("y, row 0, column 0: expected at least 0"));
+        let bad =
+            histogram_intersection(x.view(), arr1(&[-1.0, 0.0, 0.0]).view(), IntersectionBy::Union);
+        assert!(
+            bad.unwrap_err().to_string().starts_with("y, row 0, column 0: expected at least 0")
+        );
     }
 }

@@ -47,7 +47,9 @@ pub enum CovarianceError {
         columns: usize,
     },
     /// The matrix is not symmetric, or not finite.
-    #[error("covariance, row {row}, column {column}: expected the finite value across the diagonal, {expected}, found {found}")]
+    #[error(
+        "covariance, row {row}, column {column}: expected the finite value across the diagonal, {expected}, found {found}"
+    )]
     Symmetric {
         /// Row.
         row: usize,
@@ -59,7 +61,9 @@ pub enum CovarianceError {
         found: f64,
     },
     /// The matrix is not positive definite.
-    #[error("covariance: expected a positive definite matrix, found column {column} to depend on those before it")]
+    #[error(
+        "covariance: expected a positive definite matrix, found column {column} to depend on those before it"
+    )]
     Singular {
         /// The first column without variance of its own.
         column: usize,

@@ -1,10 +1,10 @@
 //! The Fréchet distance between two sets, each taken as a normal distribution.
 
-use ndarray::{Array2, ArrayView1, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 
 use super::GeneratedError;
 use crate::DistanceError;
-use crate::distances::{CovarianceError, centred, gram};
+use crate::distances::{CovarianceError, centred, gram, symmetric};
 use crate::linear::{semidefinite_factor, symmetric_eigenvalues};
 
 /// ‖m₁ − m₂‖² + tr(Σ₁ + Σ₂ − 2 (Σ₁Σ₂)^½), with means m and covariances Σ (over n − 1) of both sets: "FID" of
@@ -42,13 +42,14 @@ pub fn frechet_distance(
             return Err(GeneratedError::Rows { input, expected: 2, found });
         }
     }
-    let moments = |rows| {
-        let (centred, mean) = centred(rows, 2)?;
-        let sigma = gram(centred.view()) / (centred.nrows() as f64 - 1.0);
-        Ok::<_, CovarianceError>((mean, sigma))
-    };
     let ((m1, s1), (m2, s2)) = (moments(first)?, moments(second)?);
     frechet_distance_of_moments((m1.view(), s1.view()), (m2.view(), s2.view()))
+}
+
+fn moments(rows: ArrayView2<'_, f32>) -> Result<(Array1<f64>, Array2<f64>), CovarianceError> {
+    let (centred, mean) = centred(rows, 2)?;
+    let sigma = gram(centred.view()) / (centred.nrows() as f64 - 1.0);
+    Ok((mean, sigma))
 }
 
 /// [`frechet_distance`] of means `[d]` and covariances `[d, d]` that are known, as of a data set evaluated before.
@@ -60,18 +61,8 @@ pub fn frechet_distance_of_moments(
     second: (ArrayView1<'_, f64>, ArrayView2<'_, f64>),
 ) -> Result<f64, GeneratedError> {
     let d = first.0.len();
-    for (mean, sigma) in [first, second] {
-        for found in [mean.len(), sigma.nrows(), sigma.ncols()] {
-            if found != d {
-                return Err(DistanceError::Width { expected: d, found }.into());
-            }
-        }
-        crate::distances::symmetric(sigma)?;
-        if let Some((column, &found)) = mean.indexed_iter().find(|(_, v)| !v.is_finite()) {
-            let found = found as f32;
-            return Err(DistanceError::NotFinite { input: "mean", row: 0, column, found }.into());
-        }
-    }
+    check(first.0, first.1, d)?;
+    check(second.0, second.1, d)?;
     let apart: f64 = first.0.iter().zip(second.0).map(|(a, b)| (a - b) * (a - b)).sum();
     let traces = first.1.diag().sum() + second.1.diag().sum();
     let factor = semidefinite_factor(first.1);
@@ -83,10 +74,28 @@ pub fn frechet_distance_of_moments(
     Ok((apart + traces - 2.0 * root).max(0.0))
 }
 
+fn check(
+    mean: ArrayView1<'_, f64>,
+    sigma: ArrayView2<'_, f64>,
+    expected: usize,
+) -> Result<(), GeneratedError> {
+    let sizes = [mean.len(), sigma.nrows(), sigma.ncols()];
+    if let Some(&found) = sizes.iter().find(|&&size| size != expected) {
+        return Err(DistanceError::Width { expected, found }.into());
+    }
+    symmetric(sigma)?;
+    match mean.indexed_iter().find(|(_, v)| !v.is_finite()) {
+        Some((column, &found)) => {
+            let found = found as f32;
+            Err(DistanceError::NotFinite { input: "mean", row: 0, column, found }.into())
+        }
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::Array1;
     use proptest::prelude::*;
 
     proptest! {

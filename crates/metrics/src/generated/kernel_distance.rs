@@ -70,9 +70,8 @@ pub fn kernel_distance_of_subsets(
     let values: Vec<f64> = (0..subsets)
         .map(|nth| {
             let mut random = Random::new(seed, nth as u64);
-            let mut of = |rows: &Array2<f64>| {
-                rows.select(Axis(0), &random.sample(rows.nrows(), size))
-            };
+            let mut of =
+                |rows: &Array2<f64>| rows.select(Axis(0), &random.sample(rows.nrows(), size));
             let (x, y) = (of(&first), of(&second));
             discrepancy(x.view(), y.view())
         })

@@ -45,15 +45,17 @@ pub fn distribution_overlap(
         let (expected, found) = (real.ncols(), generated.ncols());
         return Err(DistanceError::Width { expected, found }.into());
     }
-    let radii = |rows| -> Result<Vec<f32>, DistanceError> {
-        let near = top_k_within(rows, k, Distance::Euclidean)?;
-        Ok(near.distances.column(k - 1).to_vec())
-    };
-    let (of_real, of_generated) = (radii(real)?, radii(generated)?);
+    let (of_real, of_generated) = (radii(real, k)?, radii(generated, k)?);
     Ok(DistributionOverlap {
         precision: covered(generated, real, &of_real)?,
         recall: covered(real, generated, &of_generated)?,
     })
+}
+
+/// How far the k-th nearest other row of each row is.
+fn radii(rows: ArrayView2<'_, f32>, k: usize) -> Result<Vec<f32>, DistanceError> {
+    let near = top_k_within(rows, k, Distance::Euclidean)?;
+    Ok(near.distances.column(k - 1).to_vec())
 }
 
 /// The share of `points` that lie in a ball around `centres`.

@@ -55,7 +55,8 @@ pub fn intrinsic_dimension_two_nn(
 /// ```
 /// use nearkin_metrics::geometry::intrinsic_dimension_mle;
 /// // A line through three dimensions.
-/// let x = ndarray::Array2::from_shape_fn((200, 3), |(i, j)| (i as f32 * 0.618).fract() * (j + 1) as f32);
+/// let along = |i: usize| (1e3 * (i as f64).sin()).rem_euclid(1.0) as f32;
+/// let x = ndarray::Array2::from_shape_fn((200, 3), |(i, j)| along(i) * (j + 1) as f32);
 /// let found = intrinsic_dimension_mle(x.view(), 10)?;
 /// assert!((found - 1.0).abs() < 0.2);
 /// # Ok::<(), nearkin_metrics::geometry::GeometryError>(())

@@ -261,7 +261,8 @@ mod tests {
         let (items, item_labels) = y.unwrap_or((x, labels));
         let mut rows = Vec::new();
         for i in 0..x.nrows() {
-            let distance = |j: usize| crate::distances::between(x.row(i), items.row(j), measure).unwrap();
+            let distance =
+                |j: usize| crate::distances::between(x.row(i), items.row(j), measure).unwrap();
             let mut order: Vec<(f64, usize)> = (0..items.nrows())
                 .filter(|&j| y.is_some() || j != i)
                 .map(|j| (distance(j), j))
@@ -270,7 +271,9 @@ mod tests {
             let hits = (1..).zip(&order).filter(|(_, pair)| item_labels[pair.1] == labels[i]);
             let ranks: Vec<usize> = hits.map(|(rank, _)| rank).collect();
             if !ranks.is_empty() {
-                rows.push(scores.iter().map(|&s| score_ranks(&ranks, ranks.len(), s)).collect::<Vec<_>>());
+                rows.push(
+                    scores.iter().map(|&s| score_ranks(&ranks, ranks.len(), s)).collect::<Vec<_>>(),
+                );
             }
         }
         let n = rows.len() as f64;

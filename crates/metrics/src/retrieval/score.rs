@@ -222,7 +222,8 @@ mod tests {
     #[test]
     fn short_lists_and_lone_labels_are_refused() {
         let lists = arr2(&[[0, 1], [1, 1]]);
-        let score = |relevant: &[usize], score| score_lists(lists.view(), &[0, 1], relevant, &[score]);
+        let score =
+            |relevant: &[usize], score| score_lists(lists.view(), &[0, 1], relevant, &[score]);
         assert_eq!(score(&[1, 0], RetrievalScore::RPrecision), Ok(vec![1.0]));
         assert_eq!(
             score(&[1, 3], RetrievalScore::MapAtR).unwrap_err().to_string(),

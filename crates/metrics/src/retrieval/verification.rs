@@ -83,7 +83,8 @@ pub fn equal_error_rate(genuine: &[f64], impostor: &[f64]) -> Result<f64, Verifi
     let (genuine, impostor) = (sorted(genuine), sorted(impostor));
     let at_most = |values: &[f64], t: f64| values.partition_point(|&v| v <= t) as f64;
     let (of_genuine, of_impostor) = (genuine.len() as f64, impostor.len() as f64);
-    let rates = |t: f64| (at_most(&impostor, t) / of_impostor, 1.0 - at_most(&genuine, t) / of_genuine);
+    let rates =
+        |t: f64| (at_most(&impostor, t) / of_impostor, 1.0 - at_most(&genuine, t) / of_genuine);
     let mut before = (0.0, 1.0);
     let mut thresholds: Vec<f64> = genuine.iter().chain(&impostor).copied().collect();
     thresholds.sort_unstable_by(f64::total_cmp);
@@ -231,10 +232,12 @@ pub fn verification(
         let threshold = if part > 0.0 { below * (1.0 - part) + above * part } else { below };
         // The largest f32 below the threshold; a threshold between two f32s rejects from the upper one on.
         let rounded = threshold as f32;
-        let first = if f64::from(rounded) < threshold { to_bits(rounded) + 1 } else { to_bits(rounded) };
+        let first =
+            if f64::from(rounded) < threshold { to_bits(rounded) + 1 } else { to_bits(rounded) };
         let bin = (first >> 16) as usize;
         let nearer: u64 = upper[0][..bin].iter().sum();
-        let within = lower_of(bin).map(|counts| counts[0][..(first & 0xffff) as usize].iter().sum());
+        let within =
+            lower_of(bin).map(|counts| counts[0][..(first & 0xffff) as usize].iter().sum());
         // Interpolation may leave the bins that were counted; then both ends lie around a bin without genuine pairs.
         let within: u64 = match within {
             Some(count) => count,
@@ -295,8 +298,11 @@ fn each_pair(
     let rows = (BLOCK / n.max(1)).clamp(1, n.max(1));
     for start in (0..n).step_by(rows) {
         let end = n.min(start + rows);
-        let distances =
-            pairwise(embeddings.slice(s![start..end, ..]), embeddings.slice(s![start.., ..]), measure)?;
+        let distances = pairwise(
+            embeddings.slice(s![start..end, ..]),
+            embeddings.slice(s![start.., ..]),
+            measure,
+        )?;
         for (at, row) in distances.rows().into_iter().enumerate() {
             let label = labels[start + at];
             for (&distance, &other) in row.iter().zip(&labels[start..]).skip(at + 1) {
@@ -318,7 +324,9 @@ mod tests {
     fn oracle_of_equal_errors(genuine: &[f64], impostor: &[f64]) -> f64 {
         let mut thresholds: Vec<f64> = genuine.iter().chain(impostor).copied().collect();
         thresholds.sort_by(f64::total_cmp);
-        let share = |values: &[f64], t: f64| values.iter().filter(|&&v| v <= t).count() as f64 / values.len() as f64;
+        let share = |values: &[f64], t: f64| {
+            values.iter().filter(|&&v| v <= t).count() as f64 / values.len() as f64
+        };
         let mut last = (0.0, 1.0);
         for t in thresholds {
             let now = (share(impostor, t), 1.0 - share(genuine, t));

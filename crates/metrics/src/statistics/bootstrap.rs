@@ -71,7 +71,9 @@ pub enum BootstrapError {
         sample: String,
     },
     /// All samples give one value on one side of the statistic, which BCa cannot correct.
-    #[error("statistic: expected resamples on both sides of it for a corrected interval, found them on one")]
+    #[error(
+        "statistic: expected resamples on both sides of it for a corrected interval, found them on one"
+    )]
     OneSided,
 }
 
@@ -241,7 +243,8 @@ mod tests {
         for interval in [BootstrapInterval::Percentile, BootstrapInterval::Bca] {
             let mut covered = 0;
             for set in 0..300 {
-                let x: Vec<f64> = (0..40).map(|i| f64::from(crate::noise(i + 40 * set, 1)).powi(2)).collect();
+                let x: Vec<f64> =
+                    (0..40).map(|i| f64::from(crate::noise(i + 40 * set, 1)).powi(2)).collect();
                 let how = Bootstrap { resamples: 400, level: 0.9, interval, seed: set as u64 };
                 let found = bootstrap(40, mean_of(&x), &how).unwrap();
                 covered += i32::from(found.low <= 1.0 / 3.0 && 1.0 / 3.0 <= found.high);
@@ -283,9 +286,13 @@ mod tests {
         let level = Bootstrap { level: 1.0, ..how };
         assert_eq!(bootstrap(3, mean_of(&x), &level), Err(BootstrapError::Level { found: 1.0 }));
         let nan = bootstrap(3, |_| f64::NAN, &how).unwrap_err();
-        assert_eq!(nan.to_string(), "statistic: expected a number for every sample, found NaN for resample 0");
+        assert_eq!(
+            nan.to_string(),
+            "statistic: expected a number for every sample, found NaN for resample 0"
+        );
         let bca = Bootstrap { interval: BootstrapInterval::Bca, ..how };
-        let largest = |sample: &[usize]| sample.iter().map(|&i| [0.0, 1.0, 2.0][i]).fold(0.0, f64::max);
+        let largest =
+            |sample: &[usize]| sample.iter().map(|&i| [0.0, 1.0, 2.0][i]).fold(0.0, f64::max);
         assert!(bootstrap(3, largest, &bca).is_ok());
         assert!(paired_bootstrap(&x, &x[..2], &how).is_err());
     }

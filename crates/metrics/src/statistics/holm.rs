@@ -35,8 +35,7 @@ pub enum HolmError {
 ///
 /// Source: S. Holm, 1979, <https://www.jstor.org/stable/4615733>.
 pub fn holm(p_values: &[f64]) -> Result<Vec<f64>, HolmError> {
-    if let Some((at, &found)) =
-        p_values.iter().enumerate().find(|(_, p)| !(0.0..=1.0).contains(*p))
+    if let Some((at, &found)) = p_values.iter().enumerate().find(|(_, p)| !(0.0..=1.0).contains(*p))
     {
         return Err(HolmError::Probability { at, found });
     }

@@ -37,17 +37,12 @@ pub fn mcnemar(only_first: usize, only_second: usize) -> McNemar {
     }
     let ln = ln_factorials(n);
     let halves = n as f64 * 2_f64.ln();
-    let tail: f64 = (0..=only_first.min(only_second))
-        .map(|k| (ln[n] - ln[k] - ln[n - k] - halves).exp())
-        .sum();
+    let tail: f64 =
+        (0..=only_first.min(only_second)).map(|k| (ln[n] - ln[k] - ln[n - k] - halves).exp()).sum();
     let gap = ((b - c).abs() - 1.0).max(0.0);
     let statistic = gap * gap / (b + c);
     // χ² of one degree is a squared normal variable.
-    McNemar {
-        exact: (2.0 * tail).min(1.0),
-        statistic,
-        corrected: erfc((statistic / 2.0).sqrt()),
-    }
+    McNemar { exact: (2.0 * tail).min(1.0), statistic, corrected: erfc((statistic / 2.0).sqrt()) }
 }
 
 #[cfg(test)]

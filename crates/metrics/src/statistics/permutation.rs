@@ -177,9 +177,13 @@ mod tests {
 
     #[test]
     fn what_has_no_arrangements_is_refused() {
-        let error = |a: &[f64], b: &[f64], n| paired_permutation_test(a, b, n, 0).unwrap_err().to_string();
+        let error =
+            |a: &[f64], b: &[f64], n| paired_permutation_test(a, b, n, 0).unwrap_err().to_string();
         assert_eq!(error(&[], &[], 1), "first: expected at least one value, found none");
-        assert_eq!(error(&[0.0], &[f64::NAN], 1), "second, value 0: expected a finite number, found NaN");
+        assert_eq!(
+            error(&[0.0], &[f64::NAN], 1),
+            "second, value 0: expected a finite number, found NaN"
+        );
         assert!(error(&[0.0], &[0.0, 1.0], 1).contains("one for each"));
         assert!(error(&[0.0], &[0.0], 0).starts_with("permutations"));
     }

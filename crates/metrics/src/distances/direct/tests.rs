@@ -47,7 +47,11 @@ fn oracle(measure: Measure, x: &[f32], y: &[f32]) -> f64 {
             .sum(),
         Measure::BrayCurtis => {
             let apart: f64 = pairs().map(|(a, b)| (a - b).abs()).sum();
-            if apart == 0.0 { 0.0 } else { apart / pairs().map(|(a, b)| (a + b).abs()).sum::<f64>() }
+            if apart == 0.0 {
+                0.0
+            } else {
+                apart / pairs().map(|(a, b)| (a + b).abs()).sum::<f64>()
+            }
         }
         Measure::Correlation => {
             let n = x.len() as f64;
@@ -70,8 +74,20 @@ fn oracle(measure: Measure, x: &[f32], y: &[f32]) -> f64 {
             .map(|i| (p[..=i].iter().sum::<f64>() - q[..=i].iter().sum::<f64>()).abs())
             .sum(),
         Measure::Hamming => pairs().filter(|(a, b)| a != b).count() as f64 / x.len() as f64,
-        Measure::Jaccard => if any > 0.0 { 1.0 - both / any } else { 0.0 },
-        Measure::Dice => if any > 0.0 { 1.0 - 2.0 * both / (any + both) } else { 0.0 },
+        Measure::Jaccard => {
+            if any > 0.0 {
+                1.0 - both / any
+            } else {
+                0.0
+            }
+        }
+        Measure::Dice => {
+            if any > 0.0 {
+                1.0 - 2.0 * both / (any + both)
+            } else {
+                0.0
+            }
+        }
         Measure::Of(distance) => distance.between(
             &x.iter().map(|&v| v as f32).collect::<Vec<_>>(),
             &y.iter().map(|&v| v as f32).collect::<Vec<_>>(),
@@ -141,7 +157,12 @@ fn known_values_and_values_at_the_edges() {
         assert!(close(found, expected, 1e-15), "{measure:?}: {found}, expected {expected}");
     };
     check(Measure::Minkowski { p: 3.0 }, &[0.0, 0.0], &[1.0, 2.0], 9.0_f64.cbrt());
-    check(Measure::Minkowski { p: 200.0 }, &[0.0, 0.0], &[1e30, 1e30], f64::from(1e30_f32) * 2_f64.powf(0.005));
+    check(
+        Measure::Minkowski { p: 200.0 },
+        &[0.0, 0.0],
+        &[1e30, 1e30],
+        f64::from(1e30_f32) * 2_f64.powf(0.005),
+    );
     check(Measure::Correlation, &[1.0, 1.0], &[1.0, 2.0], 1.0);
     check(Measure::Correlation, &[0.1, 0.1, 0.1], &[0.1, 0.1, 0.1], 1.0);
     check(Measure::BrayCurtis, &[0.0, 0.0], &[0.0, 0.0], 0.0);
