@@ -12,6 +12,12 @@ pub(super) fn sum(x: &[f64], y: &[f64], term: impl Fn(f64, f64) -> f64) -> f64 {
     lanes.iter().sum::<f64>() + rest
 }
 
+/// Σ xᵢ.
+#[inline(always)]
+pub(super) fn total(x: &[f64]) -> f64 {
+    sum(x, x, |a, _| a)
+}
+
 /// max term(xᵢ, yᵢ), at least 0.
 #[inline(always)]
 pub(super) fn largest(x: &[f64], y: &[f64], term: impl Fn(f64, f64) -> f64) -> f64 {
@@ -62,9 +68,25 @@ pub(super) fn exp2(x: f64) -> f64 {
     let bounded = if x > -1000.0 { x } else { -1000.0 };
     let shifted = bounded + ROUND;
     let t = (bounded - (shifted - ROUND)) * std::f64::consts::LN_2;
-    let mut series = 1.0;
-    for k in [14.0, 13.0, 12.0, 11.0, 10.0, 9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0] {
-        series = series * t * (1.0 / k) + 1.0;
+    // Σ tᵏ / k!, |t| ≤ 0.35.
+    let mut series = 1.0 / 87_178_291_200.0;
+    for factorial in [
+        6_227_020_800.0,
+        479_001_600.0,
+        39_916_800.0,
+        3_628_800.0,
+        362_880.0,
+        40_320.0,
+        5_040.0,
+        720.0,
+        120.0,
+        24.0,
+        6.0,
+        2.0,
+        1.0,
+        1.0,
+    ] {
+        series = series * t + 1.0 / factorial;
     }
     // The whole part stands in the low bits of the shifted number.
     let scale = f64::from_bits(shifted.to_bits().wrapping_add(1023) << 52);
