@@ -8,6 +8,7 @@ mod children;
 mod completions;
 mod engine_arguments;
 mod exit;
+mod graph;
 mod interrupt;
 mod latency;
 mod output;
@@ -39,6 +40,7 @@ struct Program {
 enum Command {
     Bench(Box<bench::Arguments>),
     Zoo(zoo::Arguments),
+    Graph(graph::Arguments),
     Completions(completions::Arguments),
     #[command(hide = true)]
     Case(children::CaseArguments),
@@ -56,6 +58,7 @@ fn after_help() -> String {
            nearkin bench --dry-run              see what would be measured\n  \
            nearkin zoo list                     every variant, what it costs and returns\n  \
            nearkin zoo export resnet18 -o F     a variant as an ONNX file\n  \
+           nearkin graph stats F                what a similarity graph is like\n  \
            nearkin help bench                   all options of a command\n  \
            nearkin completions bash > FILE      completions for your shell\n\n{}",
         exit::help()
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
     let ended = match command {
         Command::Bench(arguments) => arguments.run(quiet),
         Command::Zoo(arguments) => arguments.run(quiet),
+        Command::Graph(arguments) => arguments.run(quiet),
         Command::Completions(arguments) => arguments.run(),
         Command::Case(arguments) => arguments.run(),
         Command::Engine(arguments) => arguments.run(),

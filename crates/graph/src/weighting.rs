@@ -1,5 +1,7 @@
 //! From distances to weights, and from neighbours or pairs to graphs.
 
+use std::fmt;
+
 use nearkin_metrics::{Distance, DistanceError, Neighbours};
 use thiserror::Error;
 
@@ -26,6 +28,19 @@ pub enum Weighting {
     },
     /// 1/r for the r-th nearest on the source's row, ties by index. Not symmetric.
     Rank,
+}
+
+impl fmt::Display for Weighting {
+    /// `constant`, `cosine`, `gaussian=SIGMA`, `self-tuned=NEIGHBOUR` or `rank`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Weighting::Constant => f.write_str("constant"),
+            Weighting::Cosine => f.write_str("cosine"),
+            Weighting::Gaussian { sigma } => write!(f, "gaussian={sigma}"),
+            Weighting::SelfTuned { neighbour } => write!(f, "self-tuned={neighbour}"),
+            Weighting::Rank => f.write_str("rank"),
+        }
+    }
 }
 
 /// Two points and their distance.

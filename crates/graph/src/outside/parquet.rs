@@ -26,7 +26,7 @@ impl Default for ParquetColumns<'_> {
     }
 }
 
-/// Reads arcs by the names of their ends from a Parquet file, uncompressed or with Snappy.
+/// Reads arcs by the names of their ends from a Parquet file, uncompressed or with Snappy or gzip.
 ///
 /// The rules are those of [`crate::read_tsv_edges`], lines in errors are rows. Other columns are not read.
 ///
