@@ -341,7 +341,7 @@ mod tests {
             check(&capped(view, cap), |i, j| {
                 let weight = view.weight(i, j)?;
                 let (targets, weights) = view.neighbours(i);
-                let before = |(&t, &w): (&u32, &f32)| w > weight || (w == weight && (t as usize) < j);
+                let before = |(&t, &w): (&u32, &f32)| w > weight || (w >= weight && (t as usize) < j);
                 (targets.iter().zip(weights).filter(|&pair| before(pair)).count() < cap).then_some(weight)
             });
         }
