@@ -26,7 +26,8 @@ pub enum Weighting {
         /// Counted from 1.
         neighbour: usize,
     },
-    /// 1/r for the r-th nearest on the source's row, ties by index. Not symmetric.
+    /// 1/r for the r-th nearest on the source's row; ties as the neighbours are given, in pairs by index. Not
+    /// symmetric.
     Rank,
 }
 
@@ -181,6 +182,7 @@ pub fn pairs_graph(
         arcs.push(long_arc(first as usize, second as usize, n, distance)?);
         arcs.push(long_arc(second as usize, first as usize, n, distance)?);
     }
+    arcs.sort_unstable_by_key(|arc| (arc.source, arc.target));
     weighed(n, arcs, distance, weighting, weighting != Weighting::Rank)
 }
 
@@ -210,9 +212,8 @@ fn weighed(
     symmetric: bool,
 ) -> Result<Graph, BuildError> {
     check(weighting, distance)?;
-    arcs.sort_unstable_by(|a, b| {
-        a.source.cmp(&b.source).then(a.weight.total_cmp(&b.weight)).then(a.target.cmp(&b.target))
-    });
+    // Stable: neighbours whose distances are equal in f32 were ranked by the exact ones.
+    arcs.sort_by(|a, b| a.source.cmp(&b.source).then(a.weight.total_cmp(&b.weight)));
     let squared = distance == Distance::SquaredEuclidean;
     let square = |length: f32| {
         let length = f64::from(length);
@@ -346,6 +347,19 @@ mod tests {
         assert_eq!(graph.view().weight(0, 1), Some(1.0));
         // Point 2's own width is 3, point 0's is 0: exp(−9/0).
         assert_eq!(graph.view().weight(2, 0), Some(f32::MIN_POSITIVE));
+    }
+
+    #[test]
+    fn neighbours_at_equal_distances_keep_the_ranks_they_were_given() {
+        let (indices, distances) =
+            (arr2(&[[2, 1], [0, 2], [0, 1]]), arr2(&[[1.0; 2], [1.0; 2], [1.0; 2]]));
+        let near = Neighbours { indices, distances };
+        let graph = knn_graph(&near, Distance::Euclidean, Weighting::Rank).unwrap();
+        assert_eq!(graph.view().neighbours(0), ([1, 2].as_slice(), [0.5, 1.0].as_slice()));
+        let pair = |first, second| Pair { first, second, distance: 1.0 };
+        let pairs = [pair(2, 0), pair(0, 1)];
+        let graph = pairs_graph(3, &pairs, Distance::Euclidean, Weighting::Rank).unwrap();
+        assert_eq!(graph.view().neighbours(0), ([1, 2].as_slice(), [1.0, 0.5].as_slice()));
     }
 
     proptest! {
