@@ -1,8 +1,9 @@
 //! Repository tasks, run as `cargo xtask VERB`.
 //!
 //! What belongs to the repository is done here: `setup`, `ci`, `bless`, `peers`, `zoo new`. What a
-//! user does anywhere is the `nearkin` binary's: `bench`, `data` and `zoo` are handed to its release build
-//! unchanged. So this crate depends on none of the others, links no runtime, and builds in seconds.
+//! user does anywhere is the `nearkin` binary's: `bench`, `data`, `graph` and `zoo` are handed to its
+//! release build unchanged. So this crate depends on none of the others, links no runtime, and builds
+//! in seconds.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program")]
 
 mod bless;
@@ -59,6 +60,12 @@ enum Verb {
     /// `zoo new NAME` belongs to the repository: it makes the crate of a new family.
     #[command(disable_help_flag = true)]
     Zoo(Forwarded),
+    /// Build similarity graphs and look at them: forwarded to the release build of `nearkin graph`
+    ///
+    /// `graph build`, `graph stats` and `graph diff` are handed on unchanged; `cargo xtask graph --help` shows
+    /// nearkin's own help.
+    #[command(disable_help_flag = true)]
+    Graph(Forwarded),
 }
 
 #[derive(clap::Args)]
@@ -87,6 +94,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Peers(args) => return peers::run(&workspace, &args),
         Verb::Bench(args) => return forward::run(&workspace, "bench", &args.args),
         Verb::Data(args) => return forward::run(&workspace, "data", &args.args),
+        Verb::Graph(args) => return forward::run(&workspace, "graph", &args.args),
         Verb::Zoo(args) if args.args.first().is_some_and(|verb| verb == "new") => {
             family::run(&workspace, &args.args)?;
         }

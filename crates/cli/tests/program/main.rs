@@ -3,6 +3,7 @@
 
 mod bench;
 mod data;
+mod graph;
 mod latency;
 mod refusals;
 #[cfg(target_os = "linux")]
