@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod kd_tree;
+pub mod map;
 mod neighbours;
 mod purity;
 mod similarity;
