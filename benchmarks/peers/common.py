@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import tomllib
 from importlib import metadata
 
 PACKAGES = ["numpy", "onnx", "onnxruntime", "safetensors", "timm", "torch"]
@@ -72,10 +73,10 @@ def fill(model, arrays):
     return model.eval()
 
 
-def environment():
+def environment(packages=PACKAGES):
     """Processor, system, versions and revision: what a reader needs to judge a measurement."""
     versions = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in packages:
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
@@ -86,10 +87,18 @@ def environment():
         "logical_processors": os.cpu_count(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "load_average_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "nearkin": nearkin("--version").strip(),
+        "nearkin": version(),
         "revision": revision(),
         "versions": versions,
     }
+
+
+def version():
+    """`nearkin 0.1.0`: what the binary says, or the workspace where a script does without the binary."""
+    if os.environ.get("NEARKIN"):
+        return nearkin("--version").strip()
+    manifest = tomllib.loads((setting("NEARKIN_ROOT") / "Cargo.toml").read_text(encoding="utf-8"))
+    return f"nearkin {manifest['workspace']['package']['version']}"
 
 
 def processor():

@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use ndarray::{Array2, Axis, concatenate};
 use nearkin_data::Dataset;
-use nearkin_graph::map::{self, MapConfig};
+use nearkin_graph::map::{self, Format, MapConfig, Scatter, Style};
 use nearkin_graph::{Distance, Engine, Neighbours, nearest_neighbours};
 use nearkin_metrics::faithfulness_at;
 
@@ -140,8 +140,7 @@ fn read_words(file: &str) -> Result<impl Iterator<Item = [u8; 4]>, Failure> {
 }
 
 fn layout(arguments: &Arguments) -> Result<(), Failure> {
-    let near =
-        read_neighbours(arguments.required("neighbours")?, arguments.number("k", 15)?)?;
+    let near = read_neighbours(arguments.required("neighbours")?, arguments.number("k", 15)?)?;
     let config = arguments.config()?;
     for _ in 0..arguments.number("repeat", 1)? {
         let started = Instant::now();
@@ -179,6 +178,33 @@ fn judge(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn draw(_arguments: &Arguments) -> Result<(), Failure> {
+fn draw(arguments: &Arguments) -> Result<(), Failure> {
+    let Images { points, labels, names } = images(arguments.folder()?)?;
+    let n = points.nrows();
+    let positions = match arguments.option("positions") {
+        Some(file) => read_positions(file, n)?,
+        None => {
+            let k = arguments.number("k", 15)?;
+            let near = match arguments.option("neighbours") {
+                Some(file) => read_neighbours(file, k)?,
+                None => nearest_neighbours(points.view(), k, Distance::Euclidean, Engine::Auto)?,
+            };
+            map::layout(n, &map::neighbour_edges(&near), &arguments.config()?)?.positions
+        }
+    };
+    let title = format!("{n} images by their {} neighbours", arguments.number("k", 15)?);
+    let scatter = Scatter {
+        positions: positions.view(),
+        labels: &labels,
+        classes: &names,
+        names: &[],
+        title: &title,
+    };
+    let out = arguments.required("out")?;
+    let style = Style { size: (800, 720), ..Style::default() };
+    for (format, extension) in [(Format::Png, "png"), (Format::Svg, "svg"), (Format::Html, "html")]
+    {
+        fs::write(format!("{out}.{extension}"), map::draw(&scatter, &style, format)?)?;
+    }
     Ok(())
 }

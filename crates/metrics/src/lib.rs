@@ -20,6 +20,4 @@ pub use statistics::{
     Interval, TYPICAL_DISCORDANT_SHARE, quantile, smallest_detectable_difference, wilson_interval,
 };
 pub use top_k::{Neighbours, top_k, top_k_within};
-pub use trustworthiness::{
-    Faithfulness, TrustworthinessError, faithfulness, faithfulness_at,
-};
+pub use trustworthiness::{Faithfulness, TrustworthinessError, faithfulness, faithfulness_at};

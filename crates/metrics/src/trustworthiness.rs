@@ -176,7 +176,8 @@ fn excess_ranks(
                     let closer = |(i, &d): (usize, &f32)| {
                         i != anchors[at] && d.total_cmp(&row[j]).then(i.cmp(&j)).is_lt()
                     };
-                    let rank = 1 + row.iter().enumerate().filter(|&pair| closer(pair)).count() as u64;
+                    let rank =
+                        1 + row.iter().enumerate().filter(|&pair| closer(pair)).count() as u64;
                     // Rounding to f32 may let a stranger draw level with the last neighbour.
                     rank.saturating_sub(k)
                 })

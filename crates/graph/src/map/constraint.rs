@@ -22,8 +22,7 @@ impl Constraint {
             let largest = eigen.values.first().copied().unwrap_or_default();
             let mut whitening = [[0.0; M]; M];
             for (value, vector) in eigen.values.iter().zip(&eigen.vectors) {
-                let factor =
-                    if *value > 1e-12 * largest { (n / value).sqrt() } else { 0.0 };
+                let factor = if *value > 1e-12 * largest { (n / value).sqrt() } else { 0.0 };
                 for (i, row) in whitening.iter_mut().enumerate() {
                     for (j, entry) in row.iter_mut().enumerate() {
                         *entry += factor * vector[i] * vector[j];

@@ -14,12 +14,13 @@ pub(super) struct Eigen {
 /// Accurate and simple, meant for tens of rows.
 pub(super) fn symmetric_eigen(mut a: Vec<f64>, n: usize) -> Eigen {
     const SWEEPS: usize = 64;
-    let mut v: Vec<f64> =
-        (0..n * n).map(|at| if at / n == at % n { 1.0 } else { 0.0 }).collect();
+    let mut v: Vec<f64> = (0..n * n).map(|at| if at / n == at % n { 1.0 } else { 0.0 }).collect();
     let total: f64 = a.iter().map(|x| x * x).sum();
     for _ in 0..SWEEPS {
-        let off: f64 =
-            (0..n).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| a[i * n + j].powi(2)).sum();
+        let off: f64 = (0..n)
+            .flat_map(|i| (0..i).map(move |j| (i, j)))
+            .map(|(i, j)| a[i * n + j].powi(2))
+            .sum();
         if off <= 1e-32 * total {
             break;
         }

@@ -228,8 +228,7 @@ fn cubic_minimum(a: Trial, b: Trial) -> f64 {
     let middle = (a.step + b.step) / 2.0;
     let d1 = a.slope + b.slope - 3.0 * (a.value - b.value) / (a.step - b.step);
     let d2 = (b.step - a.step).signum() * (d1 * d1 - a.slope * b.slope).sqrt();
-    let minimum =
-        b.step - (b.step - a.step) * (b.slope + d2 - d1) / (b.slope - a.slope + 2.0 * d2);
+    let minimum = b.step - (b.step - a.step) * (b.slope + d2 - d1) / (b.slope - a.slope + 2.0 * d2);
     if minimum.is_finite() { minimum } else { middle }
 }
 

@@ -16,6 +16,7 @@ mod lbfgs;
 mod objective;
 mod pairs;
 mod penalty;
+mod picture;
 mod random;
 mod spectral;
 mod start;
@@ -28,6 +29,9 @@ pub use distortion::{
     DistortedPair, DistortionsCdf, distortions, distortions_cdf, high_distortion_pairs,
 };
 pub use pairs::{Edge, neighbour_edges};
+pub use picture::{
+    Format, PALETTE, Paper, PictureError, Rgb, Scatter, Style, colour, draw, html, png, svg,
+};
 
 use lbfgs::{Limits, Problem, minimise};
 use objective::Objective;

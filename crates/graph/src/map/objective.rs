@@ -141,3 +141,107 @@ impl Iterator for Rows<'_> {
         Some((self.node, row))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::map::pairs::Pair;
+    use crate::map::random::Random;
+
+    const NODES: usize = 700;
+
+    fn pairs() -> (Vec<Pair>, Vec<f32>, Vec<Pair>) {
+        let mut random = Random::new(5, 9);
+        let mut draw = |count: usize| {
+            let mut pairs: Vec<Pair> = (0..count)
+                // Node 0 has more pairs than a batch holds.
+                .map(|at| {
+                    (
+                        if at % 2 == 0 { 0 } else { random.below(300) as u32 },
+                        300 + random.below(400) as u32,
+                    )
+                })
+                .collect();
+            pairs.sort_unstable();
+            pairs.dedup();
+            pairs
+        };
+        let (attracted, repelled) = (draw(4000), draw(4000));
+        let weights = attracted.iter().map(|&(i, j)| 0.25 + (i + j) as f32 % 3.0).collect();
+        (attracted, weights, repelled)
+    }
+
+    fn objective() -> Objective {
+        let (attracted, weights, repelled) = pairs();
+        let ones = vec![1.0; repelled.len()];
+        Objective::new(
+            Adjacency::new(NODES, &attracted, &weights),
+            Adjacency::new(NODES, &repelled, &ones),
+        )
+    }
+
+    /// The average distortion in f64, pair by pair.
+    fn oracle<const M: usize>(x: &[f64]) -> f64 {
+        let (attracted, weights, repelled) = pairs();
+        let square = |&(i, j): &Pair| -> f64 {
+            (0..M).map(|a| (x[i as usize * M + a] - x[j as usize * M + a]).powi(2)).sum()
+        };
+        let pulls = attracted.iter().zip(&weights);
+        let pulls = pulls.map(|(p, &w)| Penalty::Attraction.distortion(square(p), w.into()));
+        let pushes = repelled.iter().map(|p| Penalty::Repulsion.distortion(square(p), 1.0));
+        pulls.chain(pushes).sum::<f64>() / (attracted.len() + repelled.len()) as f64
+    }
+
+    fn positions(m: usize) -> Vec<f32> {
+        let mut random = Random::new(1, 4);
+        (0..NODES * m).map(|_| 2.0 * random.symmetric() as f32).collect()
+    }
+
+    fn check<const M: usize>() {
+        let x = positions(M);
+        let mut gradient = vec![f32::NAN; x.len()];
+        let value = objective().evaluate::<M>(&x, &mut gradient);
+        let exact: Vec<f64> = x.iter().copied().map(f64::from).collect();
+        assert!((value - oracle::<M>(&exact)).abs() < 1e-7, "{value}");
+        let largest = gradient.iter().fold(0.0_f32, |most, g| most.max(g.abs()));
+        for at in (0..x.len()).step_by(41) {
+            let at_step = |step: f64| {
+                let mut moved = exact.clone();
+                moved[at] += step;
+                oracle::<M>(&moved)
+            };
+            let slope = (at_step(1e-6) - at_step(-1e-6)) / 2e-6;
+            let error = (f64::from(gradient[at]) - slope).abs();
+            assert!(error < 1e-5 * f64::from(largest), "{at}: {} {slope}", gradient[at]);
+        }
+    }
+
+    #[test]
+    fn value_and_gradient_are_those_of_central_differences_in_f64() {
+        check::<2>();
+        check::<3>();
+    }
+
+    #[test]
+    fn moving_all_nodes_changes_nothing() {
+        let x = positions(2);
+        let moved: Vec<f32> = x.iter().map(|v| v + 0.5).collect();
+        let (mut here, mut there) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+        let objective = objective();
+        let values =
+            [objective.evaluate::<2>(&x, &mut here), objective.evaluate::<2>(&moved, &mut there)];
+        assert!((values[0] - values[1]).abs() < 1e-7, "{values:?}");
+        let sum: f64 = here.iter().map(|&g| f64::from(g)).sum();
+        assert!(sum.abs() < 1e-7, "{sum}");
+        let largest = here.iter().fold(0.0_f32, |most, g| most.max(g.abs()));
+        assert!(here.iter().zip(&there).all(|(a, b)| (a - b).abs() < 1e-4 * largest));
+    }
+
+    #[test]
+    fn coincident_nodes_have_a_finite_value_and_no_force() {
+        let mut gradient = vec![1.0; 2 * NODES];
+        let value = objective().evaluate::<2>(&vec![0.5; 2 * NODES], &mut gradient);
+        assert!(value.is_finite());
+        assert!(gradient.iter().all(|&g| g.abs() <= 0.0));
+    }
+}

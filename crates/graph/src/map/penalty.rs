@@ -161,10 +161,8 @@ mod tests {
             let mut here: Vec<f32> = distances().map(|d| d * d).collect();
             let mut plain = here.clone();
             let weights: Vec<f32> = (0..here.len()).map(|i| (i % 7) as f32).collect();
-            let sums = [
-                penalty.apply(&mut here, &weights),
-                penalty.apply_inline(&mut plain, &weights),
-            ];
+            let sums =
+                [penalty.apply(&mut here, &weights), penalty.apply_inline(&mut plain, &weights)];
             assert_eq!(sums[0].to_bits(), sums[1].to_bits());
             assert!(here.iter().zip(&plain).all(|(a, b)| a.to_bits() == b.to_bits()));
         }

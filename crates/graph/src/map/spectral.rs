@@ -50,14 +50,16 @@ pub(super) fn coordinates<const M: usize>(
         (0..graph.len()).map(|i| graph.row(i).1.iter().map(|&w| f64::from(w)).sum()).collect();
     let total: f64 = degrees.iter().sum();
     let operator = Operator { graph, scale: degrees.iter().map(|d| d.sqrt().recip()).collect() };
-    let columns = if graph.len() <= DENSE { operator.dense() } else { operator.iterate(effort, seed) };
+    let columns =
+        if graph.len() <= DENSE { operator.dense() } else { operator.iterate(effort, seed) };
     let mut out: Vec<[f64; M]> = columns
         .iter()
         .zip(&operator.scale)
         .map(|(row, scale)| std::array::from_fn(|axis| row[axis] * scale * total.sqrt()))
         .collect();
     for axis in 0..M {
-        let largest = out.iter().map(|row| row[axis]).reduce(|a, b| if b.abs() > a.abs() { b } else { a });
+        let largest =
+            out.iter().map(|row| row[axis]).reduce(|a, b| if b.abs() > a.abs() { b } else { a });
         if largest.is_some_and(|v| v < 0.0) {
             out.iter_mut().for_each(|row| row[axis] = -row[axis]);
         }
@@ -235,4 +237,91 @@ fn sum_rows<T: Sync>(a: &[Row], b: &[T], term: impl Fn(&Row, &T) -> Row + Sync) 
         .map(|(a, b)| a.iter().zip(b).fold([0.0; BLOCK], |sum, (a, b)| add(sum, term(a, b))))
         .collect();
     sums.into_iter().fold([0.0; BLOCK], add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::map::pairs::Pair;
+
+    /// A ring with chords, of weights between 1 and 3.
+    fn graph(n: usize) -> Adjacency {
+        let mut random = Random::new(n as u64, 7);
+        let ring = (0..n as u32 - 1).map(|i| (i, i + 1));
+        let chords = (0..n / 2).map(|_| {
+            let (i, j) = (random.below(n as u64 - 2) as u32, random.below(n as u64) as u32);
+            (i.min(j), i.max(j).max(i.min(j) + 2).min(n as u32 - 1))
+        });
+        let chords: Vec<Pair> = chords.collect();
+        let mut pairs: Vec<Pair> = ring.chain(chords).filter(|(i, j)| i < j).collect();
+        pairs.sort_unstable();
+        pairs.dedup();
+        let weights: Vec<f32> = pairs.iter().map(|&(i, j)| 1.0 + (i + j) as f32 % 3.0).collect();
+        Adjacency::new(n, &pairs, &weights)
+    }
+
+    /// Σ w (yᵢ − yⱼ)² / Σ d y², and Σ d y², of a column.
+    fn quotient(graph: &Adjacency, y: &[f64]) -> (f64, f64) {
+        let (mut energy, mut mass) = (0.0, 0.0);
+        for i in 0..graph.len() {
+            let (targets, weights) = graph.row(i);
+            for (&j, &w) in targets.iter().zip(weights) {
+                energy += f64::from(w) * (y[i] - y[j as usize]).powi(2) / 2.0;
+                mass += f64::from(w) * y[i] * y[i];
+            }
+        }
+        (energy / mass, mass)
+    }
+
+    #[test]
+    fn the_smoothest_coordinates_are_those_of_a_dense_solver() {
+        for n in [25, 60, 140] {
+            let graph = graph(n);
+            let effort = Effort { residual: 1e-10, filters: 200 };
+            let found = coordinates::<3>(&graph, effort, 0);
+            // The whole spectrum of I − D^(−½) A D^(−½), by Jacobi.
+            let degree = |i: usize| graph.row(i).1.iter().map(|&w| f64::from(w)).sum::<f64>();
+            let mut matrix = vec![0.0; n * n];
+            for i in 0..n {
+                let (targets, weights) = graph.row(i);
+                for (&j, &w) in targets.iter().zip(weights) {
+                    let j = j as usize;
+                    matrix[i * n + j] = f64::from(w) / (degree(i) * degree(j)).sqrt();
+                }
+            }
+            let dense = symmetric_eigen(matrix, n);
+            assert!((dense.values[0] - 1.0).abs() < 1e-12);
+            for axis in 0..3 {
+                let column: Vec<f64> = found.iter().map(|row| row[axis]).collect();
+                let expected = 1.0 - dense.values[axis + 1];
+                let (quotient, mass) = quotient(&graph, &column);
+                assert!((quotient - expected).abs() < 1e-9, "{n} {axis}: {quotient} {expected}");
+                let scale = mass.sqrt();
+                let overlap: f64 = (0..n)
+                    .map(|i| dense.vectors[axis + 1][i] * column[i] * degree(i).sqrt() / scale)
+                    .sum();
+                assert!((overlap.abs() - 1.0).abs() < 1e-6, "{n} {axis}: {overlap}");
+            }
+        }
+    }
+
+    #[test]
+    fn small_graphs_are_solved_densely_to_the_same_coordinates() {
+        let graph = graph(20);
+        let total: f64 = graph.weights.iter().map(|&w| f64::from(w)).sum();
+        let dense = coordinates::<2>(&graph, START, 0);
+        let operator = Operator {
+            graph: &graph,
+            scale: (0..20)
+                .map(|i| graph.row(i).1.iter().map(|&w| f64::from(w)).sum::<f64>().sqrt().recip())
+                .collect(),
+        };
+        let iterated = operator.iterate(Effort { residual: 1e-11, filters: 300 }, 3);
+        for axis in 0..2 {
+            let overlap: f64 = (0..20)
+                .map(|i| dense[i][axis] / operator.scale[i] * iterated[i][axis] / total.sqrt())
+                .sum();
+            assert!((overlap.abs() - 1.0).abs() < 1e-8, "{axis}: {overlap}");
+        }
+    }
 }

@@ -2,8 +2,8 @@
 
 use std::cmp::Reverse;
 
-use super::constraint::centre;
 use super::config::Constraint;
+use super::constraint::centre;
 use super::pairs::Adjacency;
 use super::random::Random;
 use super::spectral::{START, coordinates};

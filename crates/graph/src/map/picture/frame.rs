@@ -11,9 +11,10 @@ pub(super) const LINE: f32 = 22.0;
 
 /// A picture's geometry in pixels, y downwards.
 pub(super) struct Frame {
-    scale: f32,
+    /// In f64, since the extent of finite positions may exceed f32.
+    scale: f64,
     middle: (f32, f32),
-    centre: (f32, f32),
+    centre: [f64; 2],
     pub(super) legend: (f32, f32),
     /// Legend lines that fit.
     pub(super) lines: usize,
@@ -25,19 +26,20 @@ impl Frame {
         let top = MARGIN + if scatter.title.is_empty() { 0.0 } else { TITLE };
         let right = width - MARGIN - if width > 3.0 * LEGEND_WIDTH { LEGEND_WIDTH } else { 0.0 };
         let radius = style.radius_for(scatter.labels.len());
-        let room = |from: f32, to: f32| (to - from - 2.0 * radius).max(1.0);
+        let room = |from: f32, to: f32| f64::from((to - from - 2.0 * radius).max(1.0));
         let (low, high) = extent(scatter);
         let scale = (0..2)
             .map(|axis| {
                 let pixels =
                     if axis == 0 { room(MARGIN, right) } else { room(top, height - MARGIN) };
-                pixels / (high[axis] - low[axis]).max(f32::MIN_POSITIVE)
+                pixels / (high[axis] - low[axis])
             })
-            .fold(f32::INFINITY, f32::min);
+            .fold(f64::INFINITY, f64::min);
         Self {
+            // All points in one place, or none.
             scale: if scale.is_finite() { scale } else { 1.0 },
             middle: ((MARGIN + right) / 2.0, (top + height - MARGIN) / 2.0),
-            centre: ((low[0] + high[0]) / 2.0, (low[1] + high[1]) / 2.0),
+            centre: [0, 1].map(|axis| (low[axis] + high[axis]) / 2.0),
             legend: (right + MARGIN, top + LINE / 2.0),
             lines: if width > 3.0 * LEGEND_WIDTH {
                 ((height - top - MARGIN) / LINE) as usize
@@ -49,18 +51,19 @@ impl Frame {
 
     /// The place of a position's first two coordinates.
     pub(super) fn place(&self, x: f32, y: f32) -> (f32, f32) {
-        let x = self.middle.0 + (x - self.centre.0) * self.scale;
-        (x, self.middle.1 - (y - self.centre.1) * self.scale)
+        let from_centre = |v: f32, axis: usize| (f64::from(v) - self.centre[axis]) * self.scale;
+        let (right, up) = (from_centre(x, 0) as f32, from_centre(y, 1) as f32);
+        (self.middle.0 + right, self.middle.1 - up)
     }
 }
 
-/// Lowest and highest of the first two coordinates; halves, so that their difference is finite.
-fn extent(scatter: &Scatter<'_>) -> ([f32; 2], [f32; 2]) {
-    let (mut low, mut high) = ([f32::INFINITY; 2], [f32::NEG_INFINITY; 2]);
+/// Lowest and highest of the first two coordinates.
+fn extent(scatter: &Scatter<'_>) -> ([f64; 2], [f64; 2]) {
+    let (mut low, mut high) = ([f64::INFINITY; 2], [f64::NEG_INFINITY; 2]);
     for row in scatter.positions.rows() {
         for axis in 0..2 {
-            low[axis] = low[axis].min(row[axis]);
-            high[axis] = high[axis].max(row[axis]);
+            low[axis] = low[axis].min(row[axis].into());
+            high[axis] = high[axis].max(row[axis].into());
         }
     }
     if low[0] > high[0] { ([0.0; 2], [0.0; 2]) } else { (low, high) }

@@ -16,8 +16,9 @@ use super::{PictureError, Scatter, Style};
 /// # Examples
 /// ```
 /// use nearkin_graph::map::{Scatter, Style, png};
+/// let positions = ndarray::arr2(&[[0.0, 0.0], [1.0, 2.0]]);
 /// let scatter = Scatter {
-///     positions: ndarray::arr2(&[[0.0, 0.0], [1.0, 2.0]]).view(),
+///     positions: positions.view(),
 ///     labels: &[0, 1],
 ///     classes: &["cat".to_owned(), "dog".to_owned()],
 ///     names: &[],
@@ -101,8 +102,7 @@ impl Canvas {
             for (y, line) in glyphs::glyph(character).into_iter().enumerate() {
                 for x in (0..glyphs::WIDTH).filter(|x| line >> (glyphs::WIDTH - 1 - x) & 1 == 1) {
                     for dot in 0..DOT * DOT {
-                        let (column, row) =
-                            (left + x * DOT + dot % DOT, top + y * DOT + dot / DOT);
+                        let (column, row) = (left + x * DOT + dot % DOT, top + y * DOT + dot / DOT);
                         if column < self.width && row < self.height {
                             self.blend(column, row, colour, 1.0);
                         }

@@ -17,8 +17,9 @@ use super::{PictureError, Scatter, Style, escape};
 /// # Examples
 /// ```
 /// use nearkin_graph::map::{Scatter, Style, svg};
+/// let positions = ndarray::arr2(&[[0.0, 0.0], [1.0, 2.0]]);
 /// let scatter = Scatter {
-///     positions: ndarray::arr2(&[[0.0, 0.0], [1.0, 2.0]]).view(),
+///     positions: positions.view(),
 ///     labels: &[0, 1],
 ///     classes: &["cat".to_owned(), "<dog>".to_owned()],
 ///     names: &[],
