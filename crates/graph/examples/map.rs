@@ -29,7 +29,7 @@ const USAGE: &str = "usage:
   map neighbours FOLDER --out FILE [--k K]
   map layout --neighbours FILE --out FILE [--k K] [--repeat TIMES] [options]
   map judge FOLDER --positions FILE [--k K] [--every STEP]
-options: --dimensions 2|3, --seed SEED, --threads THREADS";
+options: --dimensions 2|3, --seed SEED, --iterations MOST, --threads THREADS";
 
 fn main() -> Result<(), Failure> {
     let arguments = Arguments::parse(std::env::args().skip(1).collect())?;
@@ -84,6 +84,7 @@ impl Arguments {
         Ok(MapConfig {
             dimensions: self.number("dimensions", 2)?,
             seed: self.number("seed", 0)? as u64,
+            max_iterations: self.number("iterations", MapConfig::default().max_iterations)?,
             ..MapConfig::default()
         })
     }
@@ -120,7 +121,7 @@ fn neighbours(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn read_neighbours(file: &str, k: usize) -> Result<Neighbours, Failure> {
-    let words = read_words(file)?;
+    let words = read_words(file)?.into_iter();
     let indices: Vec<usize> = words.map(|bytes| u32::from_le_bytes(bytes) as usize).collect();
     let indices = Array2::from_shape_vec((indices.len() / k, k), indices)?;
     // The layout of a neighbour graph asks for no distances.
@@ -129,14 +130,17 @@ fn read_neighbours(file: &str, k: usize) -> Result<Neighbours, Failure> {
 }
 
 fn read_positions(file: &str, n: usize) -> Result<Array2<f32>, Failure> {
-    let values: Vec<f32> = read_words(file)?.map(f32::from_le_bytes).collect();
+    let values: Vec<f32> = read_words(file)?.into_iter().map(f32::from_le_bytes).collect();
     Ok(Array2::from_shape_vec((n, values.len() / n), values)?)
 }
 
-fn read_words(file: &str) -> Result<impl Iterator<Item = [u8; 4]>, Failure> {
+fn read_words(file: &str) -> Result<Vec<[u8; 4]>, Failure> {
     let bytes = fs::read(file)?;
     let (words, rest) = bytes.as_chunks::<4>();
-    if rest.is_empty() { Ok(words.to_vec().into_iter()) } else { Err(file.into()) }
+    if !rest.is_empty() {
+        return Err(format!("{file}: expected 4 bytes a value, found {}", bytes.len()).into());
+    }
+    Ok(words.to_vec())
 }
 
 fn layout(arguments: &Arguments) -> Result<(), Failure> {

@@ -1,7 +1,5 @@
 //! Trustworthiness and continuity against scikit-learn's (`trustworthiness/make.py`).
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use ndarray::{Array2, s};
 use nearkin_metrics::faithfulness;
 

@@ -104,10 +104,10 @@ impl<const M: usize> Batch<M> {
             let mut used = 0;
             for (row_node, row) in rows() {
                 let total = &mut gradient[row_node];
-                for pair in used..used + row.len() {
-                    for axis in 0..M {
-                        total[axis] += self.squares[pair] * self.differences[pair][axis];
-                    }
+                let pairs = used..used + row.len();
+                let forces = self.squares[pairs.clone()].iter().zip(&self.differences[pairs]);
+                for (force, difference) in forces {
+                    total.iter_mut().zip(difference).for_each(|(t, d)| *t += force * d);
                 }
                 used += row.len();
                 node = row_node;
