@@ -4,7 +4,7 @@
 //! map shows neighbours that are none, continuity where it tears neighbours apart. Neither looks
 //! beyond neighbourhoods: distances between groups are not judged.
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
 use thiserror::Error;
 
@@ -119,6 +119,8 @@ pub fn faithfulness_at(
     if anchors.is_empty() {
         return Err(TrustworthinessError::NoAnchors);
     }
+    let (points, map) = (points.as_standard_layout(), map.as_standard_layout());
+    let (points, map) = (points.view(), map.view());
     let (mut strange, mut lost) = (0, 0);
     for anchors in anchors.chunks((BLOCK / n).clamp(1, MOST_ROWS)) {
         let near = nearest(points, anchors, k)?;
@@ -155,7 +157,7 @@ fn nearest(
     Ok(others)
 }
 
-/// Σ max(0, r − k) over the `shown` of each anchor, r being their rank in `points`.
+/// Σ max(0, r − k) over the `shown` of each anchor, r being their rank in `points`, row-major.
 fn excess_ranks(
     points: ArrayView2<'_, f32>,
     anchors: &[usize],
@@ -169,21 +171,33 @@ fn excess_ranks(
     Ok(rows
         .map(|(at, row)| {
             let near = near.row(at);
-            let strangers = shown.row(at).to_vec();
-            let strangers = strangers.into_iter().filter(|j| !near.iter().any(|i| i == j));
-            strangers
-                .map(|j| {
-                    let closer = |(i, &d): (usize, &f32)| {
-                        i != anchors[at] && d.total_cmp(&row[j]).then(i.cmp(&j)).is_lt()
-                    };
-                    let rank =
-                        1 + row.iter().enumerate().filter(|&pair| closer(pair)).count() as u64;
-                    // Rounding to f32 may let a stranger draw level with the last neighbour.
-                    rank.saturating_sub(k)
-                })
-                .sum::<u64>()
+            let strangers = shown.row(at).into_iter().filter(|j| !near.iter().any(|i| &i == j));
+            strangers.map(|&j| rank(points, anchors[at], j, row).saturating_sub(k)).sum::<u64>()
         })
         .sum())
+}
+
+/// The rank of point `j` by distance from `anchor`, counted from 1, ties by index.
+///
+/// - `row`: squared distances of all points from the anchor, as close to the truth as products of
+///   f32 bring them. What they cannot tell from j's is measured again in f64.
+fn rank(points: ArrayView2<'_, f32>, anchor: usize, j: usize, row: ArrayView1<'_, f32>) -> u64 {
+    let values = |i: usize| points.row(i).to_slice().unwrap_or_default();
+    let exact = |i: usize| Distance::SquaredEuclidean.rank(values(anchor), values(i));
+    let own = exact(j);
+    // The worst rounding of a product of d terms, four times for the share of it that cancellation
+    // may leave, and as much again for centring and scaling.
+    let margin = 8.0 * (points.ncols() + 8) as f64 * (-24_f64).exp2();
+    let margin = margin * own + f64::from(f32::MIN_POSITIVE);
+    let (low, high) = ((own - margin) as f32, (own + margin) as f32);
+    let surely = row.iter().filter(|&&d| d < low).count();
+    let perhaps = row.iter().enumerate().filter(|&(_, d)| (low..=high).contains(d));
+    let closer = perhaps.filter(|&(i, _)| {
+        i != anchor && i != j && exact(i).total_cmp(&own).then(i.cmp(&j)).is_lt()
+    });
+    // The anchor is nearest to itself, and counted only if `low` is above 0.
+    let itself = usize::from(row[anchor] < low);
+    (1 + surely - itself + closer.count()) as u64
 }
 
 #[cfg(test)]
