@@ -77,9 +77,9 @@ pub struct Faithfulness {
 /// let points = ndarray::arr2(&[[0.0], [1.0], [2.1], [3.3], [4.6]]);
 /// let swapped = ndarray::arr2(&[[0.0], [3.3], [2.1], [1.0], [4.6]]);
 /// assert!((faithfulness(points.view(), points.view(), 1)?.trustworthiness - 1.0).abs() < 1e-12);
-/// // 0 sees 3, the third, and 4 sees 1, the third: each 2 too far; of 30 / 2 = 15.
+/// // The one nearest in the map is the 3rd, 2nd, 2nd, 4th and 3rd: 9 places too many of at most 15.
 /// let found = faithfulness(points.view(), swapped.view(), 1)?;
-/// assert!((found.trustworthiness - (1.0 - 4.0 / 15.0)).abs() < 1e-12);
+/// assert!((found.trustworthiness - (1.0 - 9.0 / 15.0)).abs() < 1e-12);
 /// # Ok::<(), nearkin_metrics::TrustworthinessError>(())
 /// ```
 pub fn faithfulness(
