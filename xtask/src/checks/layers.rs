@@ -226,6 +226,15 @@ mod tests {
     }
 
     #[test]
+    fn an_example_reads_data_that_its_crate_does_not_know() {
+        check(member("crates/graph", &[("crates/data", Development)], &[]), &[]);
+        check(
+            member("crates/graph", &[("crates/data", Normal)], &[]),
+            &["crates/graph must not depend on crates/data"],
+        );
+    }
+
+    #[test]
     fn what_describes_models_never_reaches_a_runtime() {
         check(member("crates/nn", &[], &["serde", "tract-core"]), &["reaches tract-core"]);
         check(member("xtask", &[], &["ort"]), &["reaches ort"]);
