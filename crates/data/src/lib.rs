@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod augment;
 mod batches;
 mod dataset;
 mod idx;
@@ -11,6 +12,11 @@ mod random;
 mod resize;
 mod split;
 
+pub use augment::{
+    Augment, AugmentError, Augmenter, ColorJitter, Cutout, Draw, EraseFill, Framing, GaussianNoise,
+    Mix, MixMode, MixTargets, Operation, RandAugment, RandChoice, RandomAffine, RandomBlur,
+    RandomErasing, RandomRotation, Sampling, Warp,
+};
 pub use batches::{Batch, Batches};
 pub use dataset::{Dataset, LoadError, read_images, read_labels};
 pub use idx::{IDX_LIMIT_BYTES, Idx, IdxError, read_idx, read_idx_within};

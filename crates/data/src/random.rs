@@ -13,7 +13,7 @@ impl SplitMix64 {
     }
 
     /// An index below `n`; the bias, below n / 2^64, is of no account here.
-    fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         ((u128::from(self.next_u64()) * n as u128) >> 64) as usize
     }
 

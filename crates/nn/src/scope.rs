@@ -14,6 +14,18 @@ use std::rc::Rc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Value(pub(crate) Option<ValueId>);
 
+impl Value {
+    /// A value of the graph that a [`Scope::over`] adds to.
+    pub fn of(id: ValueId) -> Self {
+        Self(Some(id))
+    }
+
+    /// The graph's own number of it; none after a mistake.
+    pub fn id(self) -> Option<ValueId> {
+        self.0
+    }
+}
+
 /// The first mistake of a building, with the path of the layer that made it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {problem}")]
@@ -79,18 +91,64 @@ pub struct Scope {
 
 impl Scope {
     pub(crate) fn root(graph: Graph, image: ValueId, scheme: Scheme) -> Self {
+        Self::start(graph, Some(image), scheme)
+    }
+
+    fn start(graph: Graph, image: Option<ValueId>, scheme: Scheme) -> Self {
         let builder = Builder {
             graph,
             parameters: Vec::new(),
             stages: Vec::new(),
             norms: BTreeMap::new(),
             error: None,
-            image: Some(image),
+            image,
             scheme,
             constants: BTreeMap::new(),
             anonymous: 0,
         };
         Self { path: String::new(), builder: Rc::new(RefCell::new(builder)) }
+    }
+
+    /// A scope that adds to a graph which is there already, such as a loss to a network's outputs.
+    ///
+    /// [`Scope::finish`] gives the graph back. Names that the graph has are not given again.
+    pub fn over(graph: Graph) -> Self {
+        Self::start(graph, None, Scheme::TORCH)
+    }
+
+    /// The graph with all that was added; scopes made of this one must be gone.
+    ///
+    /// # Errors
+    /// [`BuildError`]: the first mistake, or a scope that was kept.
+    pub fn finish(self) -> Result<Graph, BuildError> {
+        let kept = || BuildError {
+            path: String::new(),
+            problem: Box::new(Problem::Argument {
+                expected: "scopes that end with the building".to_owned(),
+                found: "one that was kept".to_owned(),
+            }),
+        };
+        let builder = self.into_builder().ok_or_else(kept)?;
+        builder.error.map_or(Ok(builder.graph), Err)
+    }
+
+    /// A further input of the graph.
+    pub fn input(&self, name: &str, ty: TensorType) -> Value {
+        let added = self.builder.borrow_mut().graph.add_input(name, ty);
+        match added {
+            Ok(id) => Value(Some(id)),
+            Err(error) => self.fail(name, error),
+        }
+    }
+
+    /// Calls `x` by this name in the file; what `x` was called before is free again.
+    pub fn rename(&self, x: Value, name: &str) -> Value {
+        let Value(Some(id)) = x else { return x };
+        let renamed = self.builder.borrow_mut().graph.rename(id, name);
+        match renamed {
+            Ok(()) => x,
+            Err(error) => self.fail(name, error),
+        }
     }
 
     /// Takes the builder back; other scopes must be gone.
@@ -271,7 +329,9 @@ impl Scope {
         if let Some(&id) = builder.constants.get(&key) {
             return Value(Some(id));
         }
-        let name = format!("constant/{}", builder.constants.len());
+        let free = |number: &usize| builder.graph.find(&format!("constant/{number}")).is_none();
+        let number = (builder.constants.len()..).find(free).unwrap_or_default();
+        let name = format!("constant/{number}");
         let added = builder.graph.add_initialiser(&name, tensor);
         match added {
             Ok(id) => {
@@ -283,6 +343,14 @@ impl Scope {
                 self.fail(&name, error)
             }
         }
+    }
+
+    /// An operator of ONNX's set with one output, by its ONNX name, for what has no layer here.
+    ///
+    /// Its shape rule must be known to [`nearkin_onnx::infer`].
+    pub fn onnx(&self, op: &str, inputs: &[Value], attributes: &[(&str, AttributeValue)]) -> Value {
+        let attributes = attributes.iter().map(|(name, value)| attr(name, value.clone()));
+        self.op(None, op, inputs, attributes.collect())
     }
 
     /// One operator with one output, named `name` if it is a layer, else by its kind.
@@ -349,9 +417,14 @@ impl Builder {
         let base = if named {
             path.to_owned()
         } else {
-            self.anonymous += 1;
             let prefix = if path.is_empty() { "" } else { "/" };
-            format!("{path}{prefix}{op}_{}", self.anonymous)
+            loop {
+                self.anonymous += 1;
+                let name = format!("{path}{prefix}{op}_{}", self.anonymous);
+                if self.graph.find(&name).is_none() {
+                    break name;
+                }
+            }
         };
         node.name.clone_from(&base);
         let mut ids = Vec::with_capacity(count);

@@ -16,6 +16,7 @@ use crate::workspace::Workspace;
 const TABLE: &[(&str, &[&str])] = &[
     ("crates/onnx", &[]),
     ("crates/nn", &["crates/onnx"]),
+    ("crates/autodiff", &["crates/onnx"]),
     ("crates/data", &[]),
     ("crates/metrics", &[]),
     ("crates/graph", &["crates/metrics"]),
@@ -28,6 +29,7 @@ const TABLE: &[(&str, &[&str])] = &[
         &[
             "crates/onnx",
             "crates/nn",
+            "crates/autodiff",
             "crates/data",
             "crates/metrics",
             "crates/graph",
@@ -41,6 +43,7 @@ const TABLE: &[(&str, &[&str])] = &[
         &[
             "crates/onnx",
             "crates/nn",
+            "crates/autodiff",
             "crates/data",
             "crates/metrics",
             "crates/graph",

@@ -3,6 +3,7 @@
 mod basic;
 mod conv;
 mod linear;
+mod math;
 mod norm;
 mod pool;
 mod token;

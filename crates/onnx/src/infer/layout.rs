@@ -17,6 +17,11 @@ pub(super) fn infer(call: &Call<'_>) -> Option<Types> {
         "Split" => split(call),
         "Slice" => slice(call),
         "Gather" => gather(call),
+        "OneHot" => one_hot(call),
+        "GatherElements" => gather_elements(call),
+        "ScatterElements" | "ScatterND" => {
+            call.shape(0).map(<[Dim]>::to_vec).and_then(|dims| call.one(call.element(0)?, dims))
+        }
         "Expand" => expand(call),
         "Tile" => tile(call),
         "Shape" => shape_of(call),
@@ -262,6 +267,24 @@ fn gather(call: &Call<'_>) -> Types {
     let (data, indices) = (call.shape(0)?, call.shape(1)?);
     let axis = call.axis(call.node.int("axis").unwrap_or(0), data.len())?;
     call.one(call.element(0)?, [&data[..axis], indices, &data[axis + 1..]].concat())
+}
+
+/// A new axis of `depth` before or after the indices' own.
+fn one_hot(call: &Call<'_>) -> Types {
+    let mut dims = call.shape(0)?.to_vec();
+    let axis = call.axis(call.node.int("axis").unwrap_or(-1), dims.len() + 1)?;
+    let depth = call.constant_ints(1).and_then(|depth| usize::try_from(*depth.first()?).ok());
+    dims.insert(axis, depth.map_or(Dim::Unknown, Dim::Known));
+    call.one(call.element(2)?, dims)
+}
+
+fn gather_elements(call: &Call<'_>) -> Types {
+    let (data, indices) = (call.shape(0)?, call.shape(1)?.to_vec());
+    if data.len() != indices.len() {
+        let found = format!("{} and {}", show(data), show(&indices));
+        return Err(call.mismatch("data and indices of one rank", found));
+    }
+    call.one(call.element(0)?, indices)
 }
 
 fn expand(call: &Call<'_>) -> Types {

@@ -1,0 +1,144 @@
+//! Matrix products and reductions.
+
+use super::{Array, Call, Outputs, axis, elementwise::broadcast, filled};
+use ndarray::{Axis, Ix2, IxDyn};
+
+pub(super) fn run(call: &Call<'_>) -> Option<Outputs> {
+    Some(match call.node.op.as_str() {
+        "MatMul" => matmul(call),
+        "Gemm" => gemm(call),
+        "ReduceSum" => reduce(call, |x, _| x.iter().sum()),
+        "ReduceMean" => reduce(call, |x, n| x.iter().sum::<f64>() / n),
+        "ReduceMax" => reduce(call, |x, _| x.iter().copied().fold(f64::NEG_INFINITY, f64::max)),
+        "ReduceMin" => reduce(call, |x, _| x.iter().copied().fold(f64::INFINITY, f64::min)),
+        "ReduceProd" => reduce(call, |x, _| x.iter().product()),
+        "ReduceL1" => reduce(call, |x, _| x.iter().map(|x| x.abs()).sum()),
+        "ReduceL2" => reduce(call, |x, _| x.iter().map(|x| x * x).sum::<f64>().sqrt()),
+        "ReduceSumSquare" => reduce(call, |x, _| x.iter().map(|x| x * x).sum()),
+        "ReduceLogSumExp" => reduce(call, |x, _| {
+            let max = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            max + x.iter().map(|x| (x - max).exp()).sum::<f64>().ln()
+        }),
+        "ArgMax" => arg(call, |a, b| a > b),
+        "ArgMin" => arg(call, |a, b| a < b),
+        "CumSum" => cumulative(call),
+        _ => return None,
+    })
+}
+
+fn matmul(call: &Call<'_>) -> Outputs {
+    let (a, b) = (call.get(0)?, call.get(1)?);
+    if a.ndim() == 0 || b.ndim() == 0 {
+        return Err("a scalar in a matrix product".to_owned());
+    }
+    let left = if a.ndim() == 1 { a.clone().insert_axis(Axis(0)) } else { a.clone() };
+    let right = if b.ndim() == 1 { b.clone().insert_axis(Axis(1)) } else { b.clone() };
+    let (left_batch, left_matrix) = left.shape().split_at(left.ndim() - 2);
+    let (right_batch, right_matrix) = right.shape().split_at(right.ndim() - 2);
+    let batch = broadcast(left_batch, right_batch)?;
+    let whole = |array: &Array, matrix: &[usize]| {
+        let shape = [&batch[..], matrix].concat();
+        array.broadcast(IxDyn(&shape)).map(|view| view.to_owned()).ok_or("cannot broadcast")
+    };
+    let (left, right) = (whole(&left, left_matrix)?, whole(&right, right_matrix)?);
+    let flat = |array: Array, matrix: &[usize]| {
+        let count = batch.iter().product::<usize>();
+        let standard = array.as_standard_layout().into_owned();
+        standard
+            .into_shape_with_order((count, matrix[0], matrix[1]))
+            .map_err(|error| error.to_string())
+    };
+    let (l, r) = (flat(left, left_matrix)?, flat(right, right_matrix)?);
+    if l.dim().2 != r.dim().1 {
+        return Err(format!("{left_matrix:?} × {right_matrix:?}"));
+    }
+    let mut values = Vec::new();
+    for (l, r) in l.outer_iter().zip(r.outer_iter()) {
+        values.extend(l.dot(&r).iter().copied());
+    }
+    let mut shape = batch.clone();
+    if a.ndim() > 1 {
+        shape.push(left_matrix[0]);
+    }
+    if b.ndim() > 1 {
+        shape.push(right_matrix[1]);
+    }
+    Array::from_shape_vec(IxDyn(&shape), values).map(|y| vec![y]).map_err(|error| error.to_string())
+}
+
+fn gemm(call: &Call<'_>) -> Outputs {
+    let matrix = |index, name| {
+        let matrix = call.get(index)?.view().into_dimensionality::<Ix2>();
+        let matrix = matrix.map_err(|error| error.to_string())?;
+        Ok::<_, String>(if call.int(name, 0) == 1 { matrix.reversed_axes() } else { matrix })
+    };
+    let (a, b) = (matrix(0, "transA")?, matrix(1, "transB")?);
+    if a.ncols() != b.nrows() {
+        return Err(format!("{:?} × {:?}", a.shape(), b.shape()));
+    }
+    let mut y = (a.dot(&b) * call.float("alpha", 1.0)).into_dyn();
+    if let Some(c) = call.optional(2) {
+        y = y + c * call.float("beta", 1.0);
+    }
+    Ok(vec![y])
+}
+
+/// The axes to reduce, all of them by default.
+fn axes(call: &Call<'_>, rank: usize) -> Result<Vec<usize>, String> {
+    let given = call.ints(1, "axes").filter(|axes| !axes.is_empty());
+    match given {
+        Some(axes) => axes.iter().map(|&a| axis(a, rank)).collect(),
+        None if call.int("noop_with_empty_axes", 0) == 1 => Ok(Vec::new()),
+        None => Ok((0..rank).collect()),
+    }
+}
+
+fn reduce(call: &Call<'_>, f: impl Fn(&[f64], f64) -> f64) -> Outputs {
+    let x = call.get(0)?;
+    let axes = axes(call, x.ndim())?;
+    let kept: Vec<usize> =
+        x.shape().iter().enumerate().map(|(i, &n)| if axes.contains(&i) { 1 } else { n }).collect();
+    let ranges: Vec<usize> =
+        x.shape().iter().enumerate().map(|(i, &n)| if axes.contains(&i) { n } else { 1 }).collect();
+    let y = filled(&kept, |place| {
+        let values: Vec<f64> = super::indices(&ranges)
+            .map(|inner| {
+                let index: Vec<usize> = place.iter().zip(&inner).map(|(a, b)| a + b).collect();
+                x[&index[..]]
+            })
+            .collect();
+        f(&values, values.len() as f64)
+    });
+    if call.int("keepdims", 1) == 1 {
+        return Ok(vec![y]);
+    }
+    let shape: Vec<usize> =
+        x.shape().iter().enumerate().filter(|(i, _)| !axes.contains(i)).map(|(_, &n)| n).collect();
+    y.into_shape_with_order(IxDyn(&shape)).map(|y| vec![y]).map_err(|error| error.to_string())
+}
+
+fn arg(call: &Call<'_>, better: impl Fn(f64, f64) -> bool) -> Outputs {
+    let x = call.get(0)?;
+    let axis = axis(call.int("axis", 0), x.ndim())?;
+    let y = x.map_axis(Axis(axis), |lane| {
+        let mut best = 0;
+        for i in 1..lane.len() {
+            if better(lane[i], lane[best]) {
+                best = i;
+            }
+        }
+        best as f64
+    });
+    Ok(vec![if call.int("keepdims", 1) == 1 { y.insert_axis(Axis(axis)) } else { y }])
+}
+
+fn cumulative(call: &Call<'_>) -> Outputs {
+    let mut x = call.get(0)?.clone();
+    let at = call.get(1)?.iter().next().copied().unwrap_or(0.0);
+    let axis = axis(at as i64, x.ndim())?;
+    if call.int("exclusive", 0) + call.int("reverse", 0) != 0 {
+        return Err("exclusive or reverse sums".to_owned());
+    }
+    x.accumulate_axis_inplace(Axis(axis), |&before, here| *here += before);
+    Ok(vec![x])
+}

@@ -1,0 +1,221 @@
+//! Convolutions and pooling over any number of axes.
+
+use super::{Array, Call, Outputs, filled, indices};
+use ndarray::IxDyn;
+
+pub(super) fn run(call: &Call<'_>) -> Option<Outputs> {
+    Some(match call.node.op.as_str() {
+        "Conv" => conv(call),
+        "ConvTranspose" => conv_transpose(call),
+        "MaxPool" => max_pool(call),
+        "AveragePool" => average_pool(call),
+        "GlobalAveragePool" => {
+            global(call, |values| values.iter().sum::<f64>() / values.len() as f64)
+        }
+        "GlobalMaxPool" => {
+            global(call, |values| values.iter().copied().fold(f64::NEG_INFINITY, f64::max))
+        }
+        _ => return None,
+    })
+}
+
+/// Where windows lie, axis by axis.
+struct Window {
+    kernel: Vec<usize>,
+    stride: Vec<usize>,
+    dilation: Vec<usize>,
+    before: Vec<usize>,
+    after: Vec<usize>,
+}
+
+impl Window {
+    fn new(call: &Call<'_>, kernel: Vec<usize>, image: &[usize]) -> Result<Self, String> {
+        let rank = kernel.len();
+        let stride = call.sizes("strides", rank, 1);
+        let dilation = call.sizes("dilations", rank, 1);
+        let pads = call.sizes("pads", 2 * rank, 0);
+        let (mut before, mut after) = (pads[..rank].to_vec(), pads[rank..].to_vec());
+        match call.node.string("auto_pad").unwrap_or("NOTSET") {
+            "NOTSET" => {}
+            "VALID" => (before, after) = (vec![0; rank], vec![0; rank]),
+            same @ ("SAME_UPPER" | "SAME_LOWER") => {
+                for i in 0..rank {
+                    let out = image[i].div_ceil(stride[i]);
+                    let reach = (out - 1) * stride[i] + (kernel[i] - 1) * dilation[i] + 1;
+                    let total = reach.saturating_sub(image[i]);
+                    let small = total / 2;
+                    let upper = same == "SAME_UPPER";
+                    before[i] = if upper { small } else { total - small };
+                    after[i] = total - before[i];
+                }
+            }
+            other => return Err(format!("auto_pad {other}")),
+        }
+        Ok(Self { kernel, stride, dilation, before, after })
+    }
+
+    fn out(&self, image: &[usize], ceil: bool) -> Vec<usize> {
+        (0..image.len())
+            .map(|i| {
+                let reach = (self.kernel[i] - 1) * self.dilation[i] + 1;
+                let free = image[i] + self.before[i] + self.after[i] - reach;
+                if !ceil {
+                    return free / self.stride[i] + 1;
+                }
+                let count = free.div_ceil(self.stride[i]) + 1;
+                // A window that begins in the padding after the image does not count.
+                let begins = (count - 1) * self.stride[i];
+                if begins >= image[i] + self.before[i] { count - 1 } else { count }
+            })
+            .collect()
+    }
+
+    /// The image's pixel under kernel position `tap` of window `place`; none in the padding.
+    fn pixel(&self, place: &[usize], tap: &[usize], image: &[usize]) -> Option<Vec<usize>> {
+        (0..image.len())
+            .map(|i| {
+                let at = place[i] * self.stride[i] + tap[i] * self.dilation[i];
+                at.checked_sub(self.before[i]).filter(|&at| at < image[i])
+            })
+            .collect()
+    }
+
+    fn is_padded(&self, place: &[usize], tap: &[usize], image: &[usize]) -> bool {
+        (0..image.len()).all(|i| {
+            place[i] * self.stride[i] + tap[i] * self.dilation[i]
+                < image[i] + self.before[i] + self.after[i]
+        })
+    }
+}
+
+fn conv(call: &Call<'_>) -> Outputs {
+    let (x, w) = (call.get(0)?, call.get(1)?);
+    let groups = call.int("group", 1) as usize;
+    let image = &x.shape()[2..];
+    let window = Window::new(call, w.shape()[2..].to_vec(), image)?;
+    let outputs = w.shape()[0];
+    let inner = w.shape()[1];
+    let shape = [&[x.shape()[0], outputs], &window.out(image, false)[..]].concat();
+    let taps: Vec<Vec<usize>> = indices(&window.kernel).collect();
+    Ok(vec![filled(&shape, |index| {
+        let (n, m, place) = (index[0], index[1], &index[2..]);
+        let group = m / (outputs / groups);
+        let mut sum = call.optional(2).map_or(0.0, |bias| bias[[m]]);
+        for tap in &taps {
+            let Some(pixel) = window.pixel(place, tap, image) else { continue };
+            for c in 0..inner {
+                let at = [&[n, group * inner + c], &pixel[..]].concat();
+                let weight = [&[m, c], &tap[..]].concat();
+                sum += x[&at[..]] * w[&weight[..]];
+            }
+        }
+        sum
+    })])
+}
+
+/// Each pixel spreads the kernel over the output: the adjoint of a convolution.
+fn conv_transpose(call: &Call<'_>) -> Outputs {
+    let (x, w) = (call.get(0)?, call.get(1)?);
+    let groups = call.int("group", 1) as usize;
+    let image = &x.shape()[2..];
+    let rank = image.len();
+    let window = Window::new(call, w.shape()[2..].to_vec(), image)?;
+    let extra = call.sizes("output_padding", rank, 0);
+    let mut out: Vec<usize> = (0..rank)
+        .map(|i| {
+            (image[i] - 1) * window.stride[i]
+                + (window.kernel[i] - 1) * window.dilation[i]
+                + 1
+                + extra[i]
+                - window.before[i]
+                - window.after[i]
+        })
+        .collect();
+    if let Some(given) = call.node.ints("output_shape") {
+        out = given.iter().map(|&n| n as usize).collect();
+    }
+    let per_group = w.shape()[1];
+    let shape = [&[x.shape()[0], per_group * groups], &out[..]].concat();
+    let mut y = Array::zeros(IxDyn(&shape));
+    for index in indices(x.shape()) {
+        let (n, c, place) = (index[0], index[1], &index[2..]);
+        let group = c / (x.shape()[1] / groups);
+        for tap in indices(&window.kernel) {
+            let Some(pixel) = window.pixel(place, &tap, &out) else { continue };
+            for m in 0..per_group {
+                let at = [&[n, group * per_group + m], &pixel[..]].concat();
+                let weight = [&[c, m], &tap[..]].concat();
+                y[&at[..]] += x[&index[..]] * w[&weight[..]];
+            }
+        }
+    }
+    if let Some(bias) = call.optional(2) {
+        for index in indices(&shape) {
+            y[&index[..]] += bias[[index[1]]];
+        }
+    }
+    Ok(vec![y])
+}
+
+/// Maxima, and where they lie in the whole tensor, counted row-major.
+fn max_pool(call: &Call<'_>) -> Outputs {
+    let x = call.get(0)?;
+    let image = &x.shape()[2..];
+    let window = Window::new(call, call.sizes("kernel_shape", image.len(), 1), image)?;
+    let out = window.out(image, call.int("ceil_mode", 0) == 1);
+    let shape = [&x.shape()[..2], &out[..]].concat();
+    let taps: Vec<Vec<usize>> = indices(&window.kernel).collect();
+    let pixels: usize = image.iter().product();
+    let mut places = Vec::new();
+    let y = filled(&shape, |index| {
+        let mut best = (f64::NEG_INFINITY, 0);
+        for tap in &taps {
+            let Some(pixel) = window.pixel(&index[2..], tap, image) else { continue };
+            let value = x[&[&index[..2], &pixel[..]].concat()[..]];
+            let flat = pixel.iter().zip(image).fold(0, |flat, (&p, &size)| flat * size + p);
+            if value > best.0 {
+                best = (value, flat);
+            }
+        }
+        places.push(((index[0] * shape[1] + index[1]) * pixels + best.1) as f64);
+        best.0
+    });
+    let places = Array::from_shape_vec(IxDyn(&shape), places).map_err(|error| error.to_string())?;
+    Ok(vec![y, places])
+}
+
+fn average_pool(call: &Call<'_>) -> Outputs {
+    let x = call.get(0)?;
+    let image = &x.shape()[2..];
+    let window = Window::new(call, call.sizes("kernel_shape", image.len(), 1), image)?;
+    let out = window.out(image, call.int("ceil_mode", 0) == 1);
+    let shape = [&x.shape()[..2], &out[..]].concat();
+    let count_pad = call.int("count_include_pad", 0) == 1;
+    let taps: Vec<Vec<usize>> = indices(&window.kernel).collect();
+    Ok(vec![filled(&shape, |index| {
+        let place = &index[2..];
+        let (mut sum, mut count) = (0.0, 0.0);
+        for tap in &taps {
+            match window.pixel(place, tap, image) {
+                Some(pixel) => {
+                    sum += x[&[&index[..2], &pixel[..]].concat()[..]];
+                    count += 1.0;
+                }
+                None if count_pad && window.is_padded(place, tap, image) => count += 1.0,
+                None => {}
+            }
+        }
+        sum / count
+    })])
+}
+
+fn global(call: &Call<'_>, f: impl Fn(&[f64]) -> f64) -> Outputs {
+    let x = call.get(0)?;
+    let image = &x.shape()[2..];
+    let shape = [&x.shape()[..2], &vec![1; image.len()][..]].concat();
+    Ok(vec![filled(&shape, |index| {
+        let values: Vec<f64> =
+            indices(image).map(|pixel| x[&[&index[..2], &pixel[..]].concat()[..]]).collect();
+        f(&values)
+    })])
+}
