@@ -7,6 +7,7 @@ mod file;
 mod graph;
 mod histogram;
 mod kd_tree;
+pub mod map;
 mod neighbours;
 mod npy;
 mod outside;

@@ -9,6 +9,7 @@ mod points;
 mod probe;
 mod statistics;
 mod top_k;
+mod trustworthiness;
 
 pub use accuracy::{Accuracy, AccuracyError, top_k_accuracy};
 pub use distance::{Distance, DistanceError, distance};
@@ -19,3 +20,4 @@ pub use statistics::{
     Interval, TYPICAL_DISCORDANT_SHARE, quantile, smallest_detectable_difference, wilson_interval,
 };
 pub use top_k::{Neighbours, top_k, top_k_within};
+pub use trustworthiness::{Faithfulness, TrustworthinessError, faithfulness, faithfulness_at};

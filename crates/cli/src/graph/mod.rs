@@ -2,6 +2,7 @@
 
 mod build;
 mod diff;
+mod map;
 mod points;
 mod stats;
 
@@ -21,6 +22,7 @@ enum Command {
     Build(Box<build::Arguments>),
     Stats(stats::Arguments),
     Diff(diff::Arguments),
+    Map(map::Arguments),
 }
 
 impl Arguments {
@@ -29,6 +31,7 @@ impl Arguments {
             Command::Build(arguments) => arguments.run(quiet),
             Command::Stats(arguments) => arguments.run(),
             Command::Diff(arguments) => arguments.run(),
+            Command::Map(arguments) => arguments.run(),
         }
     }
 }
