@@ -5,6 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use parquet::column::page::Page;
 use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
 use parquet::record::Field;
 use parquet::record::reader::RowIter;
@@ -24,6 +25,35 @@ pub fn read_parquet_rows(
     catch_unwind(AssertUnwindSafe(|| read(table))).unwrap_or(Err(ManifestFault::Damaged))
 }
 
+/// The library reserves memory for as many values as a dictionary claims, before it reads one; here
+/// a claim of more values than bytes, of which each takes one at least, is refused.
+fn refuse_lying_dictionaries<R: ChunkReader + 'static>(
+    reader: &SerializedFileReader<R>,
+    wanted: &[usize],
+) -> Result<(), ManifestFault> {
+    let schema = reader.metadata().file_metadata().schema_descr();
+    for group in 0..reader.num_row_groups() {
+        let group = reader.get_row_group(group)?;
+        let leaves = (0..schema.num_columns().min(group.num_columns()))
+            .filter(|&leaf| wanted.contains(&schema.get_column_root_idx(leaf)));
+        for leaf in leaves {
+            let mut pages = group.get_column_page_reader(leaf)?;
+            while let Some(next) = pages.peek_next_page()? {
+                if !next.is_dict {
+                    pages.skip_next_page()?;
+                    continue;
+                }
+                if let Some(Page::DictionaryPage { buf, num_values, .. }) = pages.get_next_page()?
+                    && num_values as usize > buf.len()
+                {
+                    return Err(ManifestFault::Damaged);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 fn read(table: impl ChunkReader + 'static) -> Result<Vec<ManifestRow>, ManifestFault> {
     let reader = SerializedFileReader::new(table)?;
     let schema = reader.metadata().file_metadata().schema_descr().root_schema_ptr();
@@ -33,6 +63,7 @@ fn read(table: impl ChunkReader + 'static) -> Result<Vec<ManifestRow>, ManifestF
     // Only these columns are read; they keep the file's order.
     let mut wanted: Vec<usize> = [Some(path), label, split].into_iter().flatten().collect();
     wanted.sort_unstable();
+    refuse_lying_dictionaries(&reader, &wanted)?;
     let projected = Type::group_type_builder(schema.name())
         .with_fields(wanted.iter().map(|&column| Arc::clone(&fields[column])).collect())
         .build()?;

@@ -34,6 +34,11 @@ fn image_survives_what_was_found() {
 }
 
 #[test]
+fn manifest_survives_what_was_found() {
+    all_of("fuzz/manifest", targets::manifest);
+}
+
+#[test]
 fn voc_survives_its_fixtures() {
     all_of("voc/VOCdevkit/VOC2007/Annotations", targets::voc);
     all_of("voc", targets::voc);
@@ -49,7 +54,7 @@ fn any_file_in_the_place_of_another_is_refused_or_sound() {
         targets::manifest,
         targets::tar,
     ];
-    for folder in ["idx", "fuzz/idx", "fuzz/image", "pixels", "voc", "check"] {
+    for folder in ["idx", "fuzz/idx", "fuzz/image", "fuzz/manifest", "pixels", "voc", "check"] {
         bodies.into_iter().for_each(|body| all_of(folder, body));
     }
 }
