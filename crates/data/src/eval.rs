@@ -5,6 +5,7 @@
 //! equal to the last bit. Only the pixels that the crop needs are resized. Nothing is drawn at random.
 
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -68,6 +69,8 @@ pub struct EvalTransform {
     fill: Vec<u8>,
     resampler: Resampler,
     decoded: Vec<u8>,
+    /// How long the last file took to decode.
+    decode_time: Duration,
     window: Vec<u8>,
 }
 
@@ -127,6 +130,7 @@ impl EvalTransform {
             fill,
             resampler: Resampler::default(),
             decoded: Vec::new(),
+            decode_time: Duration::ZERO,
             window: Vec::new(),
         })
     }
@@ -228,6 +232,11 @@ impl EvalTransform {
         Ok(())
     }
 
+    /// How long the last file took to decode, of all that was done to it.
+    pub(crate) fn decode_time(&self) -> Duration {
+        self.decode_time
+    }
+
     fn check_output(&self, found: usize) -> Result<(), PreprocessError> {
         let expected = self.output_len();
         if found == expected { Ok(()) } else { Err(PreprocessError::Output { expected, found }) }
@@ -249,10 +258,12 @@ impl EvalTransform {
     ) -> Result<Placement, EvalError> {
         let mut decoded = std::mem::take(&mut self.decoded);
         let mut placement = Placement::default();
+        let start = Instant::now();
         let part = decode_part(bytes, options, &mut decoded, |size| {
             placement = self.plan(size)?;
             Ok::<_, EvalError>(self.resampler.inputs())
         });
+        self.decode_time = start.elapsed();
         if let Ok(part) = &part {
             let source = Source {
                 levels: &decoded,

@@ -3,6 +3,7 @@
 mod augment;
 mod batches;
 mod braces;
+mod cache;
 mod check;
 mod cifar;
 mod dataset;
@@ -16,6 +17,7 @@ mod image;
 mod imagenet;
 mod labels;
 mod listing;
+mod loader;
 mod manifest;
 mod numpy;
 mod open;
@@ -39,6 +41,10 @@ pub use augment::{
 };
 pub use batches::{Batch, Batches};
 pub use braces::{BraceError, expand_braces};
+pub use cache::{
+    Cache, CacheBuildError, CacheConfig, CacheError, CacheKey, CacheProgress, Cached, CachedError,
+    CachedWorker, FromImage, FromLevels, Identity, IdentityError, KeyPart, OnProgress,
+};
 pub use check::{
     Broken, CHECK_VERSION, Check, CheckError, CheckOptions, ClassCount, Described, Duplicates,
     ImageName, Kind, Match, NEAR_CORRELATION, NearDuplicates, NearImage, PartReport, Sizes, Spread,
@@ -61,6 +67,11 @@ pub use image::{Image, ImageError};
 pub use imagenet::{ImageNetError, ImageNetOptions, read_imagenet};
 pub use labels::LabelFault;
 pub use listing::{Format, ListedPart, Listing, Pixels, Quarantined, Region, Sample, Target};
+pub use loader::{
+    Augmented, Epoch, EpochError, Evaluate, Fault, LoadedBatch, Loader, LoaderConfig, LoaderError,
+    LoaderReport, MAX_FILE_BYTES, Order, Place, Prepare, SampleError, SampleReader, SampleWorker,
+    Samples, Shard, Source, Stage, StageTimes, Worker,
+};
 pub use manifest::{
     ManifestError, ManifestFault, ManifestPaths, ManifestRow, read_manifest, read_manifest_rows,
 };
@@ -70,7 +81,7 @@ pub use parquet_rows::read_parquet_rows;
 pub use part::{Part, PartError, Split};
 pub use preprocess::{IMAGENET_MEAN, IMAGENET_STD, Preprocess, PreprocessError, Transform};
 pub use resize::{Interpolation, MAX_SIDE, ResizeError, Resizer, resize};
-pub use shards::{Shard, ShardError, ShardMember, read_shard, read_shards};
+pub use shards::{ShardError, ShardMember, TarShard, read_shard, read_shards};
 pub use split::{Holdout, SplitError, stratified_split};
 pub use voc::{
     MaskError, MaskFault, VOC_BORDER, VocAnnotation, VocError, VocLists, VocObject, VocObjects,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ndarray::Array4;
+use serde::{Deserialize, Serialize};
 
 use crate::Split;
 
@@ -157,7 +158,7 @@ impl Format {
 }
 
 /// An image that was set aside, so that one bad file does not end a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quarantined {
     /// The sample's name, or the file's path below the root.
     pub name: String,

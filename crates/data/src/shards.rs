@@ -71,7 +71,7 @@ fn first(quarantine: &[Quarantined]) -> String {
 
 /// What one archive holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Shard {
+pub struct TarShard {
     /// Its images, in the archive's order.
     pub members: Vec<ShardMember>,
     /// Members that are neither an image nor a label.
@@ -108,11 +108,11 @@ struct Group {
 /// keeps the members that are whole. Cost: one look at each member, and memory for names.
 ///
 /// # Errors
-/// Only if reading itself fails; what is wrong with the content is in [`Shard::faults`].
-pub fn read_shard(mut archive: impl Read + Seek) -> io::Result<Shard> {
+/// Only if reading itself fails; what is wrong with the content is in [`TarShard::faults`].
+pub fn read_shard(mut archive: impl Read + Seek) -> io::Result<TarShard> {
     let total = archive.seek(SeekFrom::End(0))?;
     archive.seek(SeekFrom::Start(0))?;
-    let mut shard = Shard::default();
+    let mut shard = TarShard::default();
     let mut order = Vec::new();
     let mut groups: BTreeMap<Vec<u8>, Group> = BTreeMap::new();
     let mut end = 0;

@@ -5,7 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nearkin_data::{DecodeOptions, Orientation, decode, header};
+use nearkin_data::{DecodeError, DecodeOptions, Orientation, decode, decoder_name, header};
+use proptest::prelude::*;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/pixels")
@@ -87,4 +88,56 @@ fn what_pillow_refuses_is_refused() {
         }
     }
     assert_eq!(accepted, [""; 0]);
+}
+
+#[test]
+fn refusals_say_what_was_expected_and_found() {
+    let error = |name: &str| decode(&file(name), &DecodeOptions::default()).unwrap_err();
+    assert_eq!(error("empty.jpg").to_string(), "expected an image, found an empty file");
+    assert_eq!(
+        error("text.png").to_string(),
+        "expected JPEG, PNG, WebP, BMP or GIF, found a file that begins with 54 68 69 73 20 69 73 20"
+    );
+    assert_eq!(
+        error("png-bomb.png").to_string(),
+        "1048576 × 1048576 pixels (height × width): expected at most 178956970 in all"
+    );
+    assert!(matches!(error("jpeg-bomb.jpg"), DecodeError::TooLarge { width: 65500, .. }));
+    for name in
+        ["jpeg-cut.jpg", "jpeg-progressive-cut.jpg", "png-cut.png", "bmp-cut.bmp", "gif-cut.gif"]
+    {
+        assert!(matches!(error(name), DecodeError::Truncated { .. }), "{name}: {}", error(name));
+    }
+    let few = DecodeOptions { max_pixels: 37 * 50 - 1, ..DecodeOptions::default() };
+    let error = decode(&file("jpeg-420.jpg"), &few).unwrap_err();
+    assert_eq!(error, DecodeError::TooLarge { height: 37, width: 50, limit: 1849 });
+    assert!(decoder_name().starts_with("libjpeg-turbo"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #[test]
+    fn damaged_files_are_decoded_or_refused(
+        which in any::<prop::sample::Index>(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_usize..4), 1..6),
+        cut in any::<Option<prop::sample::Index>>(),
+    ) {
+        let rows = table("expected.tsv");
+        let mut bytes = file(&rows[which.index(rows.len())][0]);
+        for (at, byte, kind) in damage {
+            // Headers are where most is decided.
+            let range = if kind == 0 { bytes.len() } else { bytes.len().min(64) };
+            bytes[at.index(range)] = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        let options = DecodeOptions { max_pixels: 1 << 20, orientation: Orientation::Apply };
+        let _ = header(&bytes);
+        if let Ok(image) = decode(&bytes, &options) {
+            let (height, width) = image.size();
+            prop_assert_eq!(image.levels().len(), height * width * 3);
+            prop_assert!(height * width <= 1 << 20);
+        }
+    }
 }
