@@ -2,11 +2,13 @@
 //!
 //! Compression: none, Snappy or gzip. Others name their codec in the error.
 
+use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parquet::column::page::Page;
-use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
+use parquet::file::reader::{ChunkReader, FileReader, Length, SerializedFileReader};
 use parquet::record::Field;
 use parquet::record::reader::RowIter;
 use parquet::schema::types::Type;
@@ -23,6 +25,41 @@ pub fn read_parquet_rows(
 ) -> Result<Vec<ManifestRow>, ManifestFault> {
     // The library has asserts on what it reads; a damaged file must not end a run.
     catch_unwind(AssertUnwindSafe(|| read(table))).unwrap_or(Err(ManifestFault::Damaged))
+}
+
+/// A file, or a place in it, beyond whose end a read is an error: the library skips what a page header
+/// claims, billions of values, without noticing that there are none left.
+struct Ending<R>(R);
+
+impl<R: ChunkReader> Length for Ending<R> {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+}
+
+impl<R: ChunkReader> ChunkReader for Ending<R> {
+    type T = Ending<R::T>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        self.0.get_read(start).map(Ending)
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        // Before anything is allocated for them.
+        if start.checked_add(length as u64).is_none_or(|end| end > self.len()) {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        self.0.get_bytes(start, length)
+    }
+}
+
+impl<R: Read> Read for Ending<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(buffer)? {
+            0 if !buffer.is_empty() => Err(io::ErrorKind::UnexpectedEof.into()),
+            count => Ok(count),
+        }
+    }
 }
 
 /// The library reserves memory for as many values as a dictionary claims, before it reads one; here
@@ -55,7 +92,7 @@ fn refuse_lying_dictionaries<R: ChunkReader + 'static>(
 }
 
 fn read(table: impl ChunkReader + 'static) -> Result<Vec<ManifestRow>, ManifestFault> {
-    let reader = SerializedFileReader::new(table)?;
+    let reader = SerializedFileReader::new(Ending(table))?;
     let schema = reader.metadata().file_metadata().schema_descr().root_schema_ptr();
     let fields = schema.get_fields();
     let header: Vec<String> = fields.iter().map(|field| field.name().to_owned()).collect();
