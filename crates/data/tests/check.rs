@@ -143,7 +143,12 @@ fn json_keeps_everything_and_the_table_cuts_long_lists() {
             || table.contains("train/dog/empty.png: expected an image"),
         "{table}"
     );
-    assert!(table.ends_with("problems: 3 broken, 2 leaked, 1 labelled differently\n"), "{table}");
+    assert!(
+        table.ends_with(
+            "problems: 3 broken; 2 leaked, 1 of them near only; 1 labelled differently\n"
+        ),
+        "{table}"
+    );
     // Twenty copies of one image, named to upset a terminal.
     let images = Arc::new(Array4::from_shape_fn((1, 1, 8, 8), |(_, _, y, x)| (31 * y + x) as u8));
     let mut set = in_memory(vec![(images, Split::Train, Target::Class(0)); 20]);
