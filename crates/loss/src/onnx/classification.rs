@@ -2,12 +2,12 @@
 
 use nearkin_nn::{Scope, Value};
 
-use super::parts::{complement, reduce, reduce_by, refuse};
+use super::parts::{classes_of, complement, reduce, reduce_by, refuse};
 use crate::{BinaryCrossEntropy, CrossEntropy, Focal};
 
 /// [`crate::cross_entropy`] of `logits [N, C]` and `labels [N]`, i64.
 pub fn cross_entropy(s: &Scope, logits: Value, labels: Value, config: &CrossEntropy) -> Value {
-    let classes = s.width(logits);
+    let classes = classes_of(s, logits, -1);
     if let Err(error) = config.check(classes) {
         return refuse(s, &error);
     }
@@ -34,7 +34,7 @@ pub fn soft_cross_entropy(
     targets: Value,
     config: &CrossEntropy,
 ) -> Value {
-    if let Err(error) = config.check(s.width(logits)) {
+    if let Err(error) = config.check(classes_of(s, logits, -1)) {
         return refuse(s, &error);
     }
     if let Some(label) = config.ignore_index {
@@ -72,7 +72,7 @@ pub fn binary_cross_entropy(
     mask: Option<Value>,
     config: &BinaryCrossEntropy,
 ) -> Value {
-    let classes = s.width(logits);
+    let classes = classes_of(s, logits, -1);
     if let Err(error) = config.check(classes) {
         return refuse(s, &error);
     }
@@ -91,7 +91,7 @@ pub fn binary_cross_entropy(
 /// [`crate::sigmoid_focal`] of `logits` and `targets`, both `[N, C]`.
 pub fn sigmoid_focal(s: &Scope, logits: Value, targets: Value, config: &Focal) -> Value {
     let plain = Focal { class_weights: None, ignore_index: None, ..config.clone() };
-    if let Err(error) = plain.check(s.width(logits)) {
+    if let Err(error) = plain.check(classes_of(s, logits, -1)) {
         return refuse(s, &error);
     }
     let sign = s.sub(s.scale(targets, 2.0), s.scalar(1.0));
@@ -107,7 +107,7 @@ pub fn sigmoid_focal(s: &Scope, logits: Value, targets: Value, config: &Focal) -
 
 /// [`crate::softmax_focal`] of `logits [N, C]` and `labels [N]`, i64.
 pub fn softmax_focal(s: &Scope, logits: Value, labels: Value, config: &Focal) -> Value {
-    let classes = s.width(logits);
+    let classes = classes_of(s, logits, -1);
     if let Err(error) = config.check(classes) {
         return refuse(s, &error);
     }

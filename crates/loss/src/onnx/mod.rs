@@ -30,9 +30,19 @@
 
 mod classification;
 mod graph;
+mod metric;
+mod others;
 mod parts;
 
 pub use classification::{
     binary_cross_entropy, cross_entropy, sigmoid_focal, soft_cross_entropy, softmax_focal,
 };
 pub use graph::{Edges, graph_term, graph_term_rows, repulsive_term};
+pub use metric::{
+    arc_face, centre, contrastive, cos_face, info_nce, multi_similarity, n_pairs, nt_xent,
+    proxy_anchor, proxy_nca, sup_con, triplet,
+};
+pub use others::{
+    binary_overlap, discriminator, distillation, generator, normal_divergence, overlap,
+    reconstruction,
+};

@@ -1,6 +1,7 @@
 //! What several losses are made of.
 
 use nearkin_nn::{Scope, Value};
+use nearkin_onnx::Shape;
 
 use crate::{LossError, Reduction};
 
@@ -52,4 +53,13 @@ pub(super) fn complement(s: &Scope, x: Value) -> Value {
 /// x².
 pub(super) fn square(s: &Scope, x: Value) -> Value {
     s.mul(x, x)
+}
+
+/// The number of classes along `axis`; where it is open, a mistake is reported and it is 0.
+pub(super) fn classes_of(s: &Scope, x: Value, axis: isize) -> usize {
+    let classes = s.size(x, axis);
+    if classes == 0 && x.id().is_some() {
+        s.reject("loss", "a known number of classes", Shape(s.dims(x)).to_string());
+    }
+    classes
 }

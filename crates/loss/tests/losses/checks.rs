@@ -3,6 +3,8 @@
 
 use ndarray::{Array1, Array2, ArrayD, Dimension, Ix2, IxDyn};
 use nearkin_loss::{Graded, GradedPair, LossError};
+#[cfg(feature = "onnx")]
+use nearkin_nn::{Scope, Value};
 
 /// A loss and its gradients, in the order of its inputs.
 pub(crate) type Result = (f64, Vec<ArrayD<f64>>);
@@ -104,40 +106,58 @@ pub(crate) fn check_both(
     inputs: &[ArrayD<f64>],
     feeds: &[Feed],
     loss: impl Fn(&[ArrayD<f64>]) -> Result,
-    build: impl Fn(&nearkin_nn::Scope, &[nearkin_nn::Value], &[nearkin_nn::Value]) -> nearkin_nn::Value,
+    build: impl Fn(&Scope, &[Value], &[Value]) -> Value,
 ) {
-    check(inputs, &loss);
-    check_emitted(inputs, feeds, &loss, &build, true);
+    check_both_within(1e-9, inputs, feeds, loss, build);
 }
 
-/// Compares what `build` emits with the array form. `differentiate` is off where a side holds still
-/// on purpose: then differences of the value are not the gradient.
+/// [`check_both`], where settings are rounded to f32 and the forms agree to `share` only.
+#[cfg(feature = "onnx")]
+pub(crate) fn check_both_within(
+    share: f64,
+    inputs: &[ArrayD<f64>],
+    feeds: &[Feed],
+    loss: impl Fn(&[ArrayD<f64>]) -> Result,
+    build: impl Fn(&Scope, &[Value], &[Value]) -> Value,
+) {
+    check(inputs, &loss);
+    check_emitted(Some(share), share, inputs, feeds, &loss, &build);
+}
+
+/// Compares what `build` emits with the array form: values to `share`, gradients to `differentiate`,
+/// which is none where a side holds still on purpose: then differences are not the gradient.
 #[cfg(feature = "onnx")]
 pub(crate) fn check_emitted(
+    differentiate: Option<f64>,
+    share: f64,
     inputs: &[ArrayD<f64>],
     feeds: &[Feed],
     loss: &impl Fn(&[ArrayD<f64>]) -> Result,
-    build: &impl Fn(&nearkin_nn::Scope, &[nearkin_nn::Value], &[nearkin_nn::Value]) -> nearkin_nn::Value,
-    differentiate: bool,
+    build: &impl Fn(&Scope, &[Value], &[Value]) -> Value,
 ) {
     use nearkin_onnx::ElementType;
     let (value, gradients) = loss(inputs);
     for symbolic in [false, true] {
-        let s = nearkin_nn::Scope::over(nearkin_onnx::Graph::new("loss"));
-        let input = |name: String, x: &ArrayD<f64>, element| {
-            s.input(&name, typed(x.shape(), element, symbolic))
+        let s = Scope::over(nearkin_onnx::Graph::new("loss"));
+        let input = |name: String, x: &ArrayD<f64>, element, open| {
+            s.input(&name, typed(x.shape(), element, open))
         };
+        // Centres and proxies beside a batch keep their number.
+        let batch = inputs[0].shape()[0];
         let values: Vec<_> = inputs
             .iter()
             .enumerate()
-            .map(|(i, x)| input(format!("input{i}"), x, ElementType::Float))
+            .map(|(i, x)| {
+                let open = symbolic && x.shape()[0] == batch;
+                input(format!("input{i}"), x, ElementType::Float, open)
+            })
             .collect();
         let others: Vec<_> = feeds
             .iter()
             .enumerate()
             .map(|(i, feed)| match feed {
-                Feed::Float(x) => input(format!("feed{i}"), x, ElementType::Float),
-                Feed::Int(x) => input(format!("feed{i}"), x, ElementType::Int64),
+                Feed::Float(x) => input(format!("feed{i}"), x, ElementType::Float, symbolic),
+                Feed::Int(x) => input(format!("feed{i}"), x, ElementType::Int64, symbolic),
             })
             .collect();
         let emitted = build(&s, &values, &others);
@@ -149,13 +169,18 @@ pub(crate) fn check_emitted(
         let run = |inputs: &[ArrayD<f64>]| interpret(&graph, inputs, feeds);
         let found = run(inputs);
         assert!(
-            (found - value).abs() <= 1e-9 * value.abs().max(1e-3),
+            (found - value).abs() <= share * value.abs().max(1e-3),
             "emitted: {found}, of arrays: {value}"
         );
-        if !symbolic && differentiate {
+        if let (false, Some(share)) = (symbolic, differentiate) {
             for (place, gradient) in gradients.iter().enumerate() {
                 let expected = differences(inputs, place, run);
-                assert_close(&format!("emitted, input {place}"), gradient, &expected, 1e-7);
+                assert_close(
+                    &format!("emitted, input {place}"),
+                    gradient,
+                    &expected,
+                    share.max(1e-7),
+                );
             }
         }
     }

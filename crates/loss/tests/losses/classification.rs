@@ -178,6 +178,37 @@ fn what_does_not_fit_is_refused_with_its_place() {
     assert!(matches!(cross_entropy(huge.view(), &[1], &summed), Err(LossError::Overflow { .. })));
 }
 
+#[cfg(feature = "onnx")]
+#[test]
+fn settings_and_shapes_that_do_not_fit_are_reported_when_the_building_ends() {
+    use nearkin_nn::{Scope, Value};
+    use nearkin_onnx::{Dim, Graph, Shape, TensorType};
+    let check = |dims: [Dim; 2], build: &dyn Fn(&Scope, Value) -> Value, expect: &str| {
+        let s = Scope::over(Graph::new("loss"));
+        let logits = s.input("logits", TensorType::f32(Shape(dims.to_vec())));
+        build(&s, logits);
+        assert_eq!(s.finish().unwrap_err().to_string(), expect);
+    };
+    let (n, three) = (Dim::symbol("N"), Dim::Known(3));
+    let sharp = Focal { gamma: -1.0, ..Focal::default() };
+    check(
+        [n.clone(), three.clone()],
+        &|s, x| nearkin_loss::onnx::sigmoid_focal(s, x, x, &sharp),
+        "gamma: expected a finite number of at least 0, got -1",
+    );
+    check(
+        [n.clone(), n.clone()],
+        &|s, x| nearkin_loss::onnx::softmax_focal(s, x, x, &Focal::default()),
+        "loss: expected a known number of classes, got [N, N]",
+    );
+    let weights = CrossEntropy { class_weights: Some(vec![1.0]), ..CrossEntropy::default() };
+    check(
+        [n, three],
+        &|s, x| nearkin_loss::onnx::soft_cross_entropy(s, x, x, &weights),
+        "class_weights: expected one weight per class, got 1 weights for 3 classes",
+    );
+}
+
 #[test]
 fn pytorch_agrees() {
     let group = group("classification");

@@ -6,3 +6,5 @@ mod checks;
 mod classification;
 mod fixture;
 mod graph;
+mod metric;
+mod others;
