@@ -72,24 +72,31 @@ def fill(model, arrays):
     return model.eval()
 
 
-def environment():
+def shared():
+    """The folder of shared data: $NEARKIN_SHARED, else `../shared` beside the project."""
+    return pathlib.Path(os.environ.get("NEARKIN_SHARED") or setting("NEARKIN_ROOT").parent / "shared")
+
+
+def environment(packages=PACKAGES, nearkin_version=True):
     """Processor, system, versions and revision: what a reader needs to judge a measurement."""
     versions = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in packages:
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             pass
-    return {
+    about = {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "processor": processor(),
         "logical_processors": os.cpu_count(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "load_average_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "nearkin": nearkin("--version").strip(),
         "revision": revision(),
         "versions": versions,
     }
+    if nearkin_version:
+        about["nearkin"] = nearkin("--version").strip()
+    return about
 
 
 def processor():

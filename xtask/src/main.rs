@@ -1,7 +1,7 @@
 //! Repository tasks, run as `cargo xtask VERB`.
 //!
 //! What belongs to the repository is done here: `setup`, `ci`, `bless`, `peers`, `zoo new`. What a
-//! user does anywhere is the `nearkin` binary's: `bench` and `zoo` are handed to its release build
+//! user does anywhere is the `nearkin` binary's: `bench`, `data` and `zoo` are handed to its release build
 //! unchanged. So this crate depends on none of the others, links no runtime, and builds in seconds.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program")]
 
@@ -47,6 +47,12 @@ enum Verb {
     /// Every argument is handed on unchanged; `cargo xtask bench --help` shows nearkin's own help.
     #[command(disable_help_flag = true)]
     Bench(Forwarded),
+    /// Check, list and split data sets: forwarded to the release build of `nearkin data`
+    ///
+    /// Every argument is handed on unchanged; `cargo xtask data check PATH` says what a data set holds
+    /// and what is wrong with it.
+    #[command(disable_help_flag = true)]
+    Data(Forwarded),
     /// List, verify and export variants (forwarded to `nearkin zoo`); `zoo new NAME` adds a family
     ///
     /// `zoo list`, `zoo verify` and `zoo export` are handed to the release build of `nearkin`.
@@ -80,6 +86,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Bless(args) => bless::run(&workspace, &args)?,
         Verb::Peers(args) => return peers::run(&workspace, &args),
         Verb::Bench(args) => return forward::run(&workspace, "bench", &args.args),
+        Verb::Data(args) => return forward::run(&workspace, "data", &args.args),
         Verb::Zoo(args) if args.args.first().is_some_and(|verb| verb == "new") => {
             family::run(&workspace, &args.args)?;
         }
@@ -110,6 +117,14 @@ mod tests {
                 .expect("bench takes anything");
         let Verb::Bench(forwarded) = cli.verb else { panic!("not bench") };
         assert_eq!(forwarded.args, ["--arch", "resnet*", "--help", "--"]);
+    }
+
+    #[test]
+    fn the_verb_data_is_forwarded_with_its_help() {
+        let cli = Cli::try_parse_from(["cargo xtask", "data", "check", "--help"])
+            .expect("data takes anything");
+        let Verb::Data(forwarded) = cli.verb else { panic!("not data") };
+        assert_eq!(forwarded.args, ["check", "--help"]);
     }
 
     #[test]

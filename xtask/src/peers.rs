@@ -17,7 +17,7 @@ use crate::{exit, files, setup};
 
 /// Measure and check nearkin against Python's tools, in a pinned environment
 ///
-/// Each verb makes a virtual environment of its own under target/peers (the versions are pinned in
+/// Each verb makes a virtual environment under target/peers (the versions are pinned in
 /// benchmarks/peers/requirements-*.txt), builds the release `nearkin`, and runs one script of
 /// benchmarks/peers. No other part of the project needs Python packages.
 ///
@@ -37,6 +37,12 @@ enum Verb {
     /// nearly all of it torch; `--no-torch` leaves torch out of both.
     #[command(disable_help_flag = true)]
     Inference(Script),
+    /// Decoding and preparing photographs: nearkin, torchvision on Pillow, torchvision v2
+    ///
+    /// Compares the levels of every photograph with timm's own transform, runs the pipelines in turns,
+    /// and writes images per second of processor time as Markdown and JSON into benchmarks/results.
+    #[command(disable_help_flag = true)]
+    Preprocess(Script),
     /// Exports one variant of every family and checks it with onnx.checker and shape inference
     #[command(disable_help_flag = true)]
     OnnxCheck(Script),
@@ -55,11 +61,13 @@ struct Script {
 const SCRIPTS: &str = "benchmarks/peers";
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
-    let (script, requirements, args) = match &args.verb {
+    let verb = &args.verb;
+    let (script, requirements, args) = match verb {
         Verb::Inference(script) if script.args.iter().any(|arg| arg == "--no-torch") => {
             ("inference.py", "onnx", &script.args)
         }
         Verb::Inference(script) => ("inference.py", "torch", &script.args),
+        Verb::Preprocess(script) => ("preprocess.py", "torch", &script.args),
         Verb::OnnxCheck(script) => ("onnx_check.py", "onnx", &script.args),
         Verb::TimmCheck(script) => ("timm_check.py", "torch", &script.args),
     };
@@ -69,6 +77,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         return python_script(Path::new(python()?), &script, args, &[]);
     }
     let python = environment(workspace, requirements)?;
+    if matches!(verb, Verb::Preprocess(_)) {
+        return preprocess(workspace, &python, &script, args);
+    }
     run_command(workspace.cargo("build").args(["--release", "--package", "nearkin"]))?;
     let nearkin =
         workspace.target.join("release").join(format!("nearkin{}", env::consts::EXE_SUFFIX));
@@ -85,6 +96,25 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
             ("NEARKIN_PEERS_WORK", work),
             ("ORT_DYLIB_PATH", library),
         ],
+    )
+}
+
+/// The one script that needs no model: it builds a program of `nearkin-data` alone.
+fn preprocess(
+    workspace: &Workspace,
+    python: &Path,
+    script: &Path,
+    args: &[OsString],
+) -> Result<ExitCode> {
+    let example = ["--release", "--package", "nearkin-data", "--example", "preprocess"];
+    run_command(workspace.cargo("build").args(example))?;
+    let program = format!("preprocess{}", env::consts::EXE_SUFFIX);
+    let program = workspace.target.join("release").join("examples").join(program);
+    python_script(
+        python,
+        script,
+        args,
+        &[("NEARKIN_PREPROCESS", program), ("NEARKIN_ROOT", workspace.root.clone())],
     )
 }
 

@@ -18,6 +18,8 @@ pub(crate) enum Exit {
     Unavailable = 4,
     /// An output cannot be written.
     NotWritable = 5,
+    /// A data set was checked, and has problems.
+    Problems = 6,
     /// Stopped by Ctrl-C or a request to terminate; what was measured is kept.
     Interrupted = 130,
 }
@@ -33,6 +35,10 @@ pub(crate) const EXITS: &[(Exit, &str)] = &[
     ),
     (Exit::Unavailable, "the runtime or the device is not available"),
     (Exit::NotWritable, "an output cannot be written"),
+    (
+        Exit::Problems,
+        "a data set was checked and holds broken, shared or contradictory images; each is named",
+    ),
     (Exit::Interrupted, "interrupted; everything measured so far is kept"),
 ];
 
@@ -90,7 +96,7 @@ mod tests {
     #[test]
     fn every_code_is_documented_once_and_the_numbers_are_fixed() {
         let numbers: Vec<_> = EXITS.iter().map(|(exit, _)| *exit as u8).collect();
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 130]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 130]);
     }
 
     #[test]

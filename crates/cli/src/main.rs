@@ -6,6 +6,7 @@
 mod bench;
 mod children;
 mod completions;
+mod data;
 mod engine_arguments;
 mod exit;
 mod interrupt;
@@ -38,6 +39,7 @@ struct Program {
 #[derive(Debug, Subcommand)]
 enum Command {
     Bench(Box<bench::Arguments>),
+    Data(data::Arguments),
     Zoo(zoo::Arguments),
     Completions(completions::Arguments),
     #[command(hide = true)]
@@ -54,6 +56,7 @@ fn after_help() -> String {
            nearkin bench                        compare one variant of each family on real digits\n  \
            nearkin bench --arch 'resnet*'       compare variants of your choice\n  \
            nearkin bench --dry-run              see what would be measured\n  \
+           nearkin data check PATH              what a data set holds, and what is wrong with it\n  \
            nearkin zoo list                     every variant, what it costs and returns\n  \
            nearkin zoo export resnet18 -o F     a variant as an ONNX file\n  \
            nearkin help bench                   all options of a command\n  \
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
     let Program { command, quiet } = Program::parse();
     let ended = match command {
         Command::Bench(arguments) => arguments.run(quiet),
+        Command::Data(arguments) => arguments.run(quiet),
         Command::Zoo(arguments) => arguments.run(quiet),
         Command::Completions(arguments) => arguments.run(),
         Command::Case(arguments) => arguments.run(),

@@ -1,14 +1,20 @@
 //! A data set found on disk by the names its files have everywhere.
 //!
-//! So far the four IDX files of MNIST, Fashion-MNIST and the digits, gzip or plain. Nothing is
-//! fetched, and a folder's contents beyond those names are ignored.
+//! The four IDX files of MNIST, Fashion-MNIST and the digits, gzip or plain, and the binary files
+//! of CIFAR-10 and CIFAR-100. Nothing is fetched, and a folder's contents beyond those names are
+//! ignored.
 
 use std::path::{Path, PathBuf};
 
 use ndarray::Array4;
 use thiserror::Error;
 
-use crate::{Idx, IdxError, Part, PartError, Split, read_idx};
+use crate::cifar::{Records, read_class_names};
+use crate::walk::own_name;
+use crate::{
+    CIFAR_LIMIT_BYTES, Cifar, CifarError, CifarKind, Format, Idx, IdxError, Part, PartError, Split,
+    read_idx,
+};
 
 /// The parts of a data set, with the names of its classes.
 ///
@@ -37,7 +43,7 @@ pub enum LoadError {
         found: &'static str,
     },
     /// The folder holds no part of a known data set.
-    #[error("{}: expected {}, plain or .gz, found neither", path.display(), expected.join(" or "))]
+    #[error("{}: expected {}, found none of them", path.display(), expected.join(" or "))]
     NothingKnown {
         /// The folder.
         path: PathBuf,
@@ -57,6 +63,9 @@ pub enum LoadError {
     /// An IDX file cannot be read.
     #[error(transparent)]
     Idx(#[from] IdxError),
+    /// A CIFAR file cannot be read.
+    #[error(transparent)]
+    Cifar(#[from] CifarError),
     /// Images and labels do not fit together.
     #[error("{}: {source}", path.display())]
     Part {
@@ -79,13 +88,29 @@ pub enum LoadError {
 
 const PARTS: [(Split, &str); 2] = [(Split::Train, "train"), (Split::Test, "t10k")];
 
+/// A data set in memory, and which file each image came from.
+pub(crate) struct Loaded {
+    pub(crate) dataset: Dataset,
+    pub(crate) format: Format,
+    /// Files of each part with their number of images, in the part's order.
+    pub(crate) files: Vec<(Split, Vec<(String, usize)>)>,
+}
+
 impl Dataset {
     /// Loads the data set in `folder`.
     ///
-    /// Known names: `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, `t10k-…` for the test
-    /// part, `idx4` for images with channels last, a dot instead of the second hyphen as some copies
-    /// have it, each plain or with `.gz` (plain wins). The number of images is what the files
-    /// hold. Classes are numbered 0 to the highest label of either part.
+    /// Known names:
+    /// - `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, `t10k-…` for the test part,
+    ///   `idx4` for images with channels last, a dot instead of the second hyphen as some copies
+    ///   have it, each plain or with `.gz` (plain wins). Classes are numbered 0 to the highest
+    ///   label of either part.
+    /// - `data_batch_1.bin` and on, and `test_batch.bin`, of CIFAR-10; names of the classes from
+    ///   `batches.meta.txt`.
+    /// - `train.bin` and `test.bin` of CIFAR-100, with its 100 fine classes; their names from
+    ///   `fine_label_names.txt`.
+    ///
+    /// CIFAR's files may lie in a folder inside, `cifar-10-batches-bin` or `cifar-100-binary`, as
+    /// the archives have it. The number of images is what the files hold.
     ///
     /// # Errors
     /// [`LoadError`]: no folder, no known file, a part without its labels, a broken file, counts
@@ -99,42 +124,7 @@ impl Dataset {
     /// # Ok::<(), nearkin_data::LoadError>(())
     /// ```
     pub fn load(folder: &Path) -> Result<Self, LoadError> {
-        if !folder.is_dir() {
-            let found = if folder.exists() { "a file" } else { "nothing" };
-            return Err(LoadError::NotAFolder { path: folder.to_owned(), found });
-        }
-        let mut read = Vec::new();
-        for (split, prefix) in PARTS {
-            if let Some(raw) = read_part(folder, prefix)? {
-                read.push((split, raw));
-            }
-        }
-        if read.is_empty() {
-            let expected = PARTS.map(|(_, prefix)| format!("{prefix}-images-idx3-ubyte"));
-            return Err(LoadError::NothingKnown {
-                path: folder.to_owned(),
-                expected: expected.into(),
-            });
-        }
-        let highest = read.iter().flat_map(|(_, raw)| &raw.labels).max().copied().unwrap_or(0);
-        let classes = usize::from(highest) + 1;
-        let mut dataset = Dataset {
-            name: folder_name(folder),
-            class_names: (0..classes).map(|class| class.to_string()).collect(),
-            train: None,
-            test: None,
-        };
-        for (split, raw) in read {
-            let labels = raw.labels.into_iter().map(usize::from).collect();
-            let part = Part::new(split, raw.images, labels, classes)
-                .map_err(|source| LoadError::Part { path: raw.path, source })?;
-            match split {
-                Split::Test => dataset.test = Some(part),
-                _ => dataset.train = Some(part),
-            }
-        }
-        dataset.check_shapes(folder)?;
-        Ok(dataset)
+        Ok(Loaded::load(folder)?.dataset)
     }
 
     fn check_shapes(&self, folder: &Path) -> Result<(), LoadError> {
@@ -148,16 +138,131 @@ impl Dataset {
     }
 }
 
-/// The folder's own name, also for `.` and paths that end in `..`.
-fn folder_name(folder: &Path) -> String {
-    let named = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
-    named(folder)
-        .or_else(|| folder.canonicalize().ok().as_deref().and_then(named))
-        .unwrap_or_else(|| folder.display().to_string())
+impl Loaded {
+    pub(crate) fn load(folder: &Path) -> Result<Self, LoadError> {
+        if !folder.is_dir() {
+            let found = if folder.exists() { "a file" } else { "nothing" };
+            return Err(LoadError::NotAFolder { path: folder.to_owned(), found });
+        }
+        if let Some((kind, inside)) = cifar_folder(folder) {
+            return load_cifar(folder, &inside, kind);
+        }
+        let mut read = Vec::new();
+        for (split, prefix) in PARTS {
+            if let Some(raw) = read_part(folder, prefix)? {
+                read.push((split, raw));
+            }
+        }
+        if read.is_empty() {
+            let mut expected =
+                PARTS.map(|(_, prefix)| format!("{prefix}-images-idx3-ubyte")).to_vec();
+            expected.extend(["data_batch_1.bin", "test_batch.bin"].map(str::to_owned));
+            return Err(LoadError::NothingKnown { path: folder.to_owned(), expected });
+        }
+        let highest = read.iter().flat_map(|(_, raw)| &raw.labels).max().copied().unwrap_or(0);
+        let names = (0..=highest).map(|class| class.to_string()).collect();
+        Self::join(folder, Format::Idx, names, read)
+    }
+
+    fn join(
+        folder: &Path,
+        format: Format,
+        class_names: Vec<String>,
+        read: Vec<(Split, RawPart)>,
+    ) -> Result<Self, LoadError> {
+        let classes = class_names.len();
+        let mut dataset = Dataset { name: own_name(folder), class_names, train: None, test: None };
+        let mut files = Vec::new();
+        for (split, raw) in read {
+            let labels = raw.labels.into_iter().map(usize::from).collect();
+            let part = Part::new(split, raw.images, labels, classes)
+                .map_err(|source| LoadError::Part { path: raw.path, source })?;
+            files.push((split, raw.files));
+            match split {
+                Split::Test => dataset.test = Some(part),
+                _ => dataset.train = Some(part),
+            }
+        }
+        dataset.check_shapes(folder)?;
+        Ok(Self { dataset, format, files })
+    }
+}
+
+/// Whether files of the IDX reader are in `folder`.
+pub(crate) fn is_idx_folder(folder: &Path) -> bool {
+    PARTS.iter().any(|(_, prefix)| {
+        find(folder, prefix, "images", &["idx3", "idx4"]).is_some()
+            || find(folder, prefix, "labels", &["idx1"]).is_some()
+    })
+}
+
+/// Where CIFAR's files are: `folder` itself or the folder inside that its archive has.
+pub(crate) fn cifar_folder(folder: &Path) -> Option<(CifarKind, PathBuf)> {
+    use CifarKind::{Cifar10, Cifar100};
+    for (kind, inside) in [(Cifar10, "cifar-10-batches-bin"), (Cifar100, "cifar-100-binary")] {
+        for folder in [folder.to_owned(), folder.join(inside)] {
+            let files = cifar_files(&folder, kind).into_iter().flat_map(|(_, files)| files);
+            // Many things are called train.bin: CIFAR-100's are told by their neighbour or length.
+            let named = kind == Cifar10
+                || folder.ends_with(inside)
+                || folder.join("fine_label_names.txt").is_file();
+            let whole = |path: &PathBuf| {
+                path.metadata()
+                    .is_ok_and(|m| m.len() > 0 && m.len() % kind.record_bytes() as u64 == 0)
+            };
+            if files.into_iter().any(|path| named || whole(&path)) {
+                return Some((kind, folder));
+            }
+        }
+    }
+    None
+}
+
+/// The files that are there, by part; training files by number.
+fn cifar_files(folder: &Path, kind: CifarKind) -> [(Split, Vec<PathBuf>); 2] {
+    let existing = |names: Vec<String>| -> Vec<PathBuf> {
+        names.iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect()
+    };
+    let (train, test) = match kind {
+        CifarKind::Cifar10 => {
+            ((1..=5).map(|i| format!("data_batch_{i}.bin")).collect(), "test_batch.bin")
+        }
+        CifarKind::Cifar100 => (vec!["train.bin".to_owned()], "test.bin"),
+    };
+    [(Split::Train, existing(train)), (Split::Test, existing(vec![test.to_owned()]))]
+}
+
+fn load_cifar(folder: &Path, inside: &Path, kind: CifarKind) -> Result<Loaded, LoadError> {
+    let names = match kind {
+        CifarKind::Cifar10 => "batches.meta.txt",
+        CifarKind::Cifar100 => "fine_label_names.txt",
+    };
+    let names = inside.join(names);
+    let class_names = if names.exists() {
+        read_class_names(&names, kind.classes())?
+    } else {
+        (0..kind.classes()).map(|class| class.to_string()).collect()
+    };
+    let mut read = Vec::new();
+    for (split, paths) in cifar_files(inside, kind) {
+        let Some(path) = paths.first().cloned() else { continue };
+        let bytes =
+            paths.iter().filter_map(|path| path.metadata().ok()).map(|m| m.len()).sum::<u64>();
+        let mut records = Records::with_capacity(kind, bytes.min(CIFAR_LIMIT_BYTES) as usize);
+        let mut files = Vec::new();
+        for path in &paths {
+            files.push((own_name(path), records.append_file(path)?));
+        }
+        let fault = |fault| CifarError::Records { path: path.clone(), fault };
+        let Cifar { images, labels, .. } = records.finish().map_err(fault)?;
+        read.push((split, RawPart { path, files, images, labels }));
+    }
+    Loaded::join(folder, kind.format(), class_names, read)
 }
 
 struct RawPart {
     path: PathBuf,
+    files: Vec<(String, usize)>,
     images: Array4<u8>,
     labels: Vec<u8>,
 }
@@ -171,14 +276,16 @@ fn read_part(folder: &Path, prefix: &str) -> Result<Option<RawPart>, LoadError> 
         (Some(found), None) => return Err(incomplete(folder, prefix, "labels-idx1", &found)),
         (None, Some(found)) => return Err(incomplete(folder, prefix, "images-idx3", &found)),
     };
-    Ok(Some(RawPart { images: read_images(&path)?, labels: read_labels(&labels)?, path }))
+    let images = read_images(&path)?;
+    let files = vec![(own_name(&path), images.dim().0)];
+    Ok(Some(RawPart { images, files, labels: read_labels(&labels)?, path }))
 }
 
 fn incomplete(folder: &Path, prefix: &str, kind: &str, found: &Path) -> LoadError {
     LoadError::Incomplete {
         path: folder.to_owned(),
         expected: format!("{prefix}-{kind}-ubyte"),
-        found: folder_name(found),
+        found: own_name(found),
     }
 }
 
@@ -198,14 +305,17 @@ fn find(folder: &Path, prefix: &str, kind: &str, formats: &[&str]) -> Option<Pat
 pub fn read_images(path: &Path) -> Result<Array4<u8>, IdxError> {
     let Idx { shape, bytes } = read_idx(path)?;
     let rank = |found| IdxError::Rank { path: path.to_owned(), expected: "3 or 4", found };
-    let dim = match shape[..] {
-        [n, h, w] => (n, h, w, 1),
-        [n, h, w, c] => (n, h, w, c),
-        _ => return Err(rank(shape.len())),
-    };
     // The reader guarantees that the bytes fill the shape.
-    let images = Array4::from_shape_vec(dim, bytes).map_err(|_| rank(shape.len()))?;
-    Ok(images.permuted_axes([0, 3, 1, 2]).as_standard_layout().into_owned())
+    let array = |dim| Array4::from_shape_vec(dim, bytes).map_err(|_| rank(shape.len()));
+    match shape[..] {
+        // One channel: first and last are the same bytes, and nothing is copied.
+        [n, h, w] | [n, h, w, 1] => array((n, 1, h, w)),
+        [n, h, w, c] => {
+            let images = array((n, h, w, c))?;
+            Ok(images.permuted_axes([0, 3, 1, 2]).as_standard_layout().into_owned())
+        }
+        _ => Err(rank(shape.len())),
+    }
 }
 
 /// Reads labels `[n]` from an IDX file.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ndarray::Array4;
+use serde::{Deserialize, Serialize};
 
 use crate::Split;
 
@@ -20,10 +21,15 @@ pub struct Listing {
     pub root: PathBuf,
     /// How it is stored.
     pub format: Format,
-    /// A name for each class, by index.
+    /// A name for each class, by index; two classes of ImageNet are both called "crane".
     pub class_names: Vec<String>,
+    /// What the files call each class where that is not its name: a WordNet id, unlike the names
+    /// never twice the same. Empty in other formats.
+    pub class_ids: Vec<String>,
     /// The parts that are there, each at most once.
     pub parts: Vec<ListedPart>,
+    /// Files that were seen and are no images by their names: counted, not an error.
+    pub ignored: usize,
     /// What the reader left out, by name and reason; never silently.
     pub quarantine: Vec<Quarantined>,
 }
@@ -152,7 +158,7 @@ impl Format {
 }
 
 /// An image that was set aside, so that one bad file does not end a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quarantined {
     /// The sample's name, or the file's path below the root.
     pub name: String,
@@ -169,6 +175,13 @@ impl Listing {
     /// The number of images of all parts.
     pub fn count(&self) -> usize {
         self.parts.iter().map(|part| part.samples.len()).sum()
+    }
+}
+
+impl Sample {
+    /// A whole image in a file of its own, without a mask.
+    pub fn of_file(name: String, path: PathBuf, target: Target) -> Self {
+        Self { name, pixels: Pixels::File(path), region: None, target, mask: None }
     }
 }
 

@@ -1,12 +1,14 @@
 //! One part of a data set in memory: images of one shape with a class each, checked once.
 
 use ndarray::{Array4, ArrayView4, Axis};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{Holdout, SplitError, stratified_split};
 
 /// The role of a part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Split {
     /// To fit on.
     Train,
@@ -138,6 +140,11 @@ impl Part {
     /// All images, `[N, C, H, W]`, levels 0..=255, in row-major order.
     pub fn images(&self) -> ArrayView4<'_, u8> {
         self.images.view()
+    }
+
+    /// The images themselves, without a copy, and the labels.
+    pub(crate) fn into_arrays(self) -> (Array4<u8>, Vec<usize>) {
+        (self.images, self.labels)
     }
 
     /// All class indices, `[N]`.

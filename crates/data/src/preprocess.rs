@@ -62,6 +62,20 @@ pub enum PreprocessError {
         /// The value given.
         found: f32,
     },
+    /// A crop that keeps no share of the image in (0, 1].
+    #[error("crop_pct: expected a share above 0 and at most 1, found {found}")]
+    CropPct {
+        /// The share given.
+        found: f64,
+    },
+    /// A buffer has another length than the transform's output.
+    #[error("output: expected {expected} values, found {found}")]
+    Output {
+        /// C · H · W.
+        expected: usize,
+        /// The buffer's length.
+        found: usize,
+    },
     /// Batches of no images were asked for.
     #[error("batch size: expected at least 1, found 0")]
     BatchSize,
@@ -116,18 +130,11 @@ impl Transform {
                 return Err(PreprocessError::Channels { of, found });
             }
         }
-        check_values("mean", mean, *channels, "a finite value", f32::is_finite)?;
-        check_values("std", std, *channels, "a finite value above 0", |v| {
-            v.is_finite() && v > 0.0
-        })?;
-        let table = |(&mean, &std): (&f32, &f32)| {
-            std::array::from_fn(|level| (level as f32 / 255.0 - mean) / std)
-        };
         Ok(Self {
             channels_in,
             channels_out: *channels,
             resizer: Resizer::new((height, width), *size, *interpolation)?,
-            tables: mean.iter().zip(std).map(table).collect(),
+            tables: tables(*channels, mean, std)?,
             grey: vec![0; if channels_in > *channels { height * width } else { 0 }],
             resized: vec![0; size.0 * size.1],
         })
@@ -166,6 +173,20 @@ impl Transform {
     }
 }
 
+/// The normalised value of each level, per channel: (level / 255 − mean) / std in f32.
+pub(crate) fn tables(
+    channels: usize,
+    mean: &[f32],
+    std: &[f32],
+) -> Result<Vec<[f32; 256]>, PreprocessError> {
+    check_values("mean", mean, channels, "a finite value", f32::is_finite)?;
+    check_values("std", std, channels, "a finite value above 0", |v| v.is_finite() && v > 0.0)?;
+    let table = |(&mean, &std): (&f32, &f32)| {
+        std::array::from_fn(|level| (level as f32 / 255.0 - mean) / std)
+    };
+    Ok(mean.iter().zip(std).map(table).collect())
+}
+
 fn check_values(
     field: &'static str,
     values: &[f32],
@@ -183,18 +204,22 @@ fn check_values(
     }
 }
 
-fn normalise(levels: &[u8], table: &[f32; 256], out: &mut [f32]) {
+pub(crate) fn normalise(levels: &[u8], table: &[f32; 256], out: &mut [f32]) {
     out.iter_mut().zip(levels).for_each(|(value, &level)| *value = table[usize::from(level)]);
 }
 
-/// Pillow's `convert("L")`: ITU-R 601 weights in 16-bit fixed point, rounded.
-fn to_grey(rgb: &[u8], grey: &mut [u8]) {
-    let (red, rest) = rgb.split_at(grey.len());
-    let (green, blue) = rest.split_at(grey.len());
-    for (((grey, &r), &g), &b) in grey.iter_mut().zip(red).zip(green).zip(blue) {
-        let sum = u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + 0x8000;
-        *grey = (sum >> 16) as u8;
+/// Planes `[3, H, W]` to one of grey.
+fn to_grey(rgb: &[u8], grey_levels: &mut [u8]) {
+    let (red, rest) = rgb.split_at(grey_levels.len());
+    let (green, blue) = rest.split_at(grey_levels.len());
+    for (((level, &r), &g), &b) in grey_levels.iter_mut().zip(red).zip(green).zip(blue) {
+        *level = grey([r, g, b]);
     }
+}
+
+/// Pillow's `convert("L")`: ITU-R 601 weights in 16-bit fixed point, rounded.
+pub(crate) fn grey([r, g, b]: [u8; 3]) -> u8 {
+    ((u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + 0x8000) >> 16) as u8
 }
 
 #[cfg(test)]

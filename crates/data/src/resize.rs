@@ -6,21 +6,48 @@
 //! The horizontal pass comes first, except where the height shrinks by more than twice what the
 //! width does: there Pillow 13 begins vertically (<https://github.com/python-pillow/Pillow/pull/9549>),
 //! and earlier versions differ from it by a level. Other resamplers differ by up to 16 levels, which
-//! moves a model's output. It does not crop and does not keep the aspect ratio: the caller names
-//! both output sides.
+//! moves a model's output. It does not keep the aspect ratio: the caller names both output sides.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod passes;
+mod taps;
 
 use ndarray::{Array3, ArrayView3};
 use thiserror::Error;
+
+pub(crate) use passes::{Resampler, Source, Target};
 
 /// How new pixels are made from old ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Interpolation {
     /// The pixel under the centre; no antialias, as in Pillow.
     Nearest,
+    /// The mean of the pixels covered, support ½.
+    Box,
     /// Triangle kernel, support 1.
     Bilinear,
+    /// Hamming's window times sinc, support 1.
+    Hamming,
     /// Keys' cubic kernel with a = −0.5, support 2.
     Bicubic,
+    /// Lanczos' window times sinc, support 3.
+    Lanczos,
+}
+
+impl Interpolation {
+    /// The name that timm's configurations use; `None` for another word, `random` among them.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "nearest" => Self::Nearest,
+            "box" => Self::Box,
+            "bilinear" => Self::Bilinear,
+            "hamming" => Self::Hamming,
+            "bicubic" => Self::Bicubic,
+            "lanczos" => Self::Lanczos,
+            _ => return None,
+        })
+    }
 }
 
 /// Why an image cannot be resized.
@@ -38,6 +65,19 @@ pub enum ResizeError {
 
 /// The longest side accepted, in pixels; sums of coefficients stay far inside i32.
 pub const MAX_SIDE: usize = 1 << 16;
+
+pub(crate) fn check_sides(from: (usize, usize), to: (usize, usize)) -> Result<(), ResizeError> {
+    let sides = [
+        ("image height", from.0),
+        ("image width", from.1),
+        ("height to resize to", to.0),
+        ("width to resize to", to.1),
+    ];
+    match sides.into_iter().find(|(_, n)| !(1..=MAX_SIDE).contains(n)) {
+        Some((side, found)) => Err(ResizeError::Side { side, found }),
+        None => Ok(()),
+    }
+}
 
 /// Resizes the planes of one image, `[C, H, W]` levels to `[C, size.0, size.1]` levels.
 ///
@@ -77,38 +117,7 @@ pub fn resize(
 pub struct Resizer {
     from: (usize, usize),
     to: (usize, usize),
-    method: Method,
-}
-
-#[derive(Clone, Debug)]
-enum Method {
-    Nearest {
-        rows: Vec<usize>,
-        columns: Vec<usize>,
-    },
-    /// A pass is absent where the side keeps its length, as in Pillow.
-    Kernel {
-        horizontal: Option<Taps>,
-        vertical: Option<Taps>,
-        first: Pass,
-        between: Vec<u8>,
-        sums: Vec<i32>,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pass {
-    Horizontal,
-    Vertical,
-}
-
-impl Pass {
-    /// Pillow 13's choice, found by comparing its output with either order over thousands of sizes.
-    fn first(from: (usize, usize), to: (usize, usize)) -> Self {
-        let shrinkage = |from: usize, to: usize| from as i64 - to as i64;
-        let (of_height, of_width) = (shrinkage(from.0, to.0), shrinkage(from.1, to.1));
-        if of_height > 0 && of_height > 2 * of_width { Pass::Vertical } else { Pass::Horizontal }
-    }
+    resampler: Resampler,
 }
 
 impl Resizer {
@@ -121,173 +130,20 @@ impl Resizer {
         to: (usize, usize),
         interpolation: Interpolation,
     ) -> Result<Self, ResizeError> {
-        let sides = [
-            ("image height", from.0),
-            ("image width", from.1),
-            ("height to resize to", to.0),
-            ("width to resize to", to.1),
-        ];
-        if let Some((side, found)) = sides.into_iter().find(|(_, n)| !(1..=MAX_SIDE).contains(n)) {
-            return Err(ResizeError::Side { side, found });
-        }
-        let method = match interpolation {
-            Interpolation::Nearest => {
-                Method::Nearest { rows: nearest(from.0, to.0), columns: nearest(from.1, to.1) }
-            }
-            Interpolation::Bilinear => Method::kernel(from, to, 1.0, triangle),
-            Interpolation::Bicubic => Method::kernel(from, to, 2.0, cubic),
-        };
-        Ok(Self { from, to, method })
+        check_sides(from, to)?;
+        let mut resampler = Resampler::default();
+        resampler.plan(from, &Target::whole(to), interpolation);
+        Ok(Self { from, to, resampler })
     }
 
-    /// Resizes one plane: `plane` is H · W levels, `target` receives H' · W', both row-major.
+    /// Resizes one plane: `plane` is `[H, W]`, `target` is `[H', W']`, both row-major.
     ///
     /// # Panics
-    /// If either slice has another length than the sizes given to [`Resizer::new`].
+    /// If a slice's length is not the number of its pixels.
     pub fn run(&mut self, plane: &[u8], target: &mut [u8]) {
-        let ((height, width), (new_height, new_width)) = (self.from, self.to);
-        assert_eq!(plane.len(), height * width, "plane: expected H · W levels");
-        assert_eq!(target.len(), new_height * new_width, "target: expected H' · W' levels");
-        match &mut self.method {
-            Method::Nearest { rows, columns } => {
-                for (row, out) in rows.iter().zip(target.chunks_exact_mut(new_width)) {
-                    let source = &plane[row * width..][..width];
-                    out.iter_mut().zip(columns.iter()).for_each(|(o, &c)| *o = source[c]);
-                }
-            }
-            Method::Kernel { horizontal, vertical, first, between, sums } => {
-                match (horizontal.as_ref(), vertical.as_ref()) {
-                    (None, None) => target.copy_from_slice(plane),
-                    (Some(h), None) => pass_along_rows(h, plane, width, target),
-                    (None, Some(v)) => pass_along_columns(v, plane, width, target, sums),
-                    (Some(h), Some(v)) if *first == Pass::Horizontal => {
-                        between.resize(height * new_width, 0);
-                        pass_along_rows(h, plane, width, between);
-                        pass_along_columns(v, between, new_width, target, sums);
-                    }
-                    (Some(h), Some(v)) => {
-                        between.resize(new_height * width, 0);
-                        pass_along_columns(v, plane, width, between, sums);
-                        pass_along_rows(h, between, width, target);
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl Method {
-    fn kernel(
-        from: (usize, usize),
-        to: (usize, usize),
-        support: f64,
-        kernel: fn(f64) -> f64,
-    ) -> Self {
-        let taps = |from, to| (from != to).then(|| Taps::new(from, to, support, kernel));
-        Method::Kernel {
-            horizontal: taps(from.1, to.1),
-            vertical: taps(from.0, to.0),
-            first: Pass::first(from, to),
-            between: Vec::new(),
-            sums: Vec::new(),
-        }
-    }
-}
-
-const PRECISION_BITS: u32 = 32 - 8 - 2;
-const HALF: i32 = 1 << (PRECISION_BITS - 1);
-
-/// For each output pixel: the first input pixel and one fixed-point coefficient per input pixel.
-#[derive(Clone, Debug)]
-struct Taps(Vec<(usize, Vec<i32>)>);
-
-impl Taps {
-    /// Pillow's `precompute_coeffs` and `normalize_coeffs_8bpc`, operation by operation.
-    fn new(from: usize, to: usize, support: f64, kernel: fn(f64) -> f64) -> Self {
-        let scale = from as f64 / to as f64;
-        let filter_scale = scale.max(1.0);
-        let support = support * filter_scale;
-        let shrink = 1.0 / filter_scale;
-        let taps = (0..to).map(|out| {
-            let centre = (out as f64 + 0.5) * scale;
-            // A cast to an unsigned integer truncates and stops at 0, as Pillow's clamp does.
-            let first = (centre - support + 0.5) as usize;
-            let end = ((centre + support + 0.5) as usize).min(from);
-            let mut weights: Vec<f64> = (0..end - first)
-                .map(|x| kernel((x as f64 + first as f64 - centre + 0.5) * shrink))
-                .collect();
-            let total = weights.iter().fold(0.0, |sum, w| sum + w);
-            if total != 0.0 {
-                weights.iter_mut().for_each(|w| *w /= total);
-            }
-            (first, weights.into_iter().map(to_fixed_point).collect())
-        });
-        Self(taps.collect())
-    }
-}
-
-fn to_fixed_point(weight: f64) -> i32 {
-    let half = if weight < 0.0 { -0.5 } else { 0.5 };
-    (half + weight * f64::from(1_u32 << PRECISION_BITS)) as i32
-}
-
-fn to_level(sum: i32) -> u8 {
-    (sum >> PRECISION_BITS).clamp(0, 255) as u8
-}
-
-fn pass_along_rows(taps: &Taps, plane: &[u8], width: usize, target: &mut [u8]) {
-    let rows = plane.chunks_exact(width).zip(target.chunks_exact_mut(taps.0.len()));
-    for (row, out) in rows {
-        for ((first, weights), level) in taps.0.iter().zip(out) {
-            let pixels = row[*first..].iter().zip(weights);
-            *level = to_level(pixels.fold(HALF, |sum, (&p, w)| sum + i32::from(p) * w));
-        }
-    }
-}
-
-/// Sums whole rows at a time, so that the inner loop is over adjacent pixels.
-fn pass_along_columns(
-    taps: &Taps,
-    plane: &[u8],
-    width: usize,
-    target: &mut [u8],
-    sums: &mut Vec<i32>,
-) {
-    sums.resize(width, 0);
-    for ((first, weights), out) in taps.0.iter().zip(target.chunks_exact_mut(width)) {
-        sums.fill(HALF);
-        for (row, &weight) in plane[first * width..].chunks_exact(width).zip(weights) {
-            sums.iter_mut().zip(row).for_each(|(sum, &p)| *sum += i32::from(p) * weight);
-        }
-        out.iter_mut().zip(sums.iter()).for_each(|(level, &sum)| *level = to_level(sum));
-    }
-}
-
-/// Input indices of Pillow's nearest resampling; the running sum is part of its definition.
-fn nearest(from: usize, to: usize) -> Vec<usize> {
-    let step = from as f64 / to as f64;
-    let mut position = step * 0.5;
-    let next = |_| {
-        let index = (position as usize).min(from - 1);
-        position += step;
-        index
-    };
-    (0..to).map(next).collect()
-}
-
-fn triangle(x: f64) -> f64 {
-    (1.0 - x.abs()).max(0.0)
-}
-
-fn cubic(x: f64) -> f64 {
-    const A: f64 = -0.5;
-    let x = x.abs();
-    if x < 1.0 {
-        ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
-    } else if x < 2.0 {
-        (((x - 5.0) * x + 8.0) * x - 4.0) * A
-    } else {
-        0.0
+        assert_eq!(plane.len(), self.from.0 * self.from.1, "plane: expected H · W levels");
+        assert_eq!(target.len(), self.to.0 * self.to.1, "target: expected H' · W' levels");
+        self.resampler.run(&Source::whole(plane, self.from.1, 1), target);
     }
 }
 
@@ -309,11 +165,8 @@ mod tests {
     }
 
     fn kinds() -> impl Strategy<Value = Interpolation> {
-        prop::sample::select(vec![
-            Interpolation::Nearest,
-            Interpolation::Bilinear,
-            Interpolation::Bicubic,
-        ])
+        use Interpolation::{Bicubic, Bilinear, Box, Hamming, Lanczos, Nearest};
+        prop::sample::select(vec![Nearest, Box, Bilinear, Hamming, Bicubic, Lanczos])
     }
 
     proptest! {

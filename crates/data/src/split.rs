@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 
-use crate::random::SplitMix64;
+use crate::Split;
+use crate::draw::shuffled_classes;
 
 /// Indices into a part, in rising order; together every index once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,12 +24,64 @@ pub enum SplitError {
         found: f64,
     },
     /// A class has too few members to be on both sides.
-    #[error("class {class}: expected at least 2 members to split, found {found}")]
+    #[error("class {class}: expected at least {expected} members to split, found {found}")]
     TooFew {
         /// The class.
         class: usize,
+        /// The fewest that would do.
+        expected: usize,
         /// Its members.
         found: usize,
+    },
+    /// No image of each class is asked for.
+    #[error("images of each class: expected at least 1, found {found}")]
+    PerClass {
+        /// The number given.
+        found: usize,
+    },
+    /// Too few or too many folds.
+    #[error("folds: expected 2 to {images}, the number of images, found {found}")]
+    Folds {
+        /// Number of images.
+        images: usize,
+        /// The number given.
+        found: usize,
+    },
+    /// A label names no class.
+    #[error("label {index}: expected a class below {classes}, found {found}")]
+    Class {
+        /// Row of the label.
+        index: usize,
+        /// Number of classes.
+        classes: usize,
+        /// The label.
+        found: usize,
+    },
+    /// An image has no or several classes.
+    #[error("{name}: expected one class, found none or several")]
+    NoClass {
+        /// The sample.
+        name: String,
+    },
+    /// An index names no image.
+    #[error("index: expected one below {images}, found {found}")]
+    Index {
+        /// Number of images.
+        images: usize,
+        /// The index.
+        found: usize,
+    },
+    /// There is no such part.
+    #[error("expected a {split} part, found none")]
+    NoPart {
+        /// The role.
+        split: Split,
+    },
+    /// A part cannot be split into itself.
+    #[error("expected two different roles, found {split} twice")]
+    SameRole {
+        /// The role.
+        split: Split,
     },
 }
 
@@ -56,17 +109,12 @@ pub fn stratified_split(labels: &[usize], share: f64, seed: u64) -> Result<Holdo
     if !(share > 0.0 && share < 1.0) {
         return Err(SplitError::Share { found: share });
     }
-    // A stable sort by class groups the members of each class, in rising order of index.
-    let mut by_class: Vec<usize> = (0..labels.len()).collect();
-    by_class.sort_by_key(|&i| labels[i]);
-    let mut random = SplitMix64(seed);
     let mut split = Holdout { kept: Vec::new(), held_out: Vec::new() };
-    for members in by_class.chunk_by_mut(|&a, &b| labels[a] == labels[b]) {
+    for members in shuffled_classes(labels, seed) {
         let found = members.len();
         if found < 2 {
-            return Err(SplitError::TooFew { class: labels[members[0]], found });
+            return Err(SplitError::TooFew { class: labels[members[0]], expected: 2, found });
         }
-        random.shuffle(members);
         let held = ((share * found as f64).round() as usize).clamp(1, found - 1);
         split.held_out.extend_from_slice(&members[..held]);
         split.kept.extend_from_slice(&members[held..]);

@@ -66,7 +66,8 @@ fn channels_last_become_channels_first() {
 fn folders_that_hold_no_whole_part_are_refused() {
     check(
         &[],
-        "expected train-images-idx3-ubyte or t10k-images-idx3-ubyte, plain or .gz, found neither",
+        "expected train-images-idx3-ubyte or t10k-images-idx3-ubyte or data_batch_1.bin or \
+         test_batch.bin, found none of them",
     );
     check(&[IMAGES], "expected train-labels-idx1-ubyte beside train-images-idx3-ubyte, found none");
     check(&[LABELS], "expected train-images-idx3-ubyte beside train-labels-idx1-ubyte, found none");

@@ -195,7 +195,7 @@ impl Architecture {
 
     fn finish(&self, graph: Graph) -> Model {
         let mut model = Model::new(graph);
-        let Config { mean, std, crop_pct, interpolation, .. } = self.config;
+        let Config { mean, std, crop_pct, crop_mode, interpolation, .. } = self.config;
         let list = |values: [f32; 3]| values.map(|v| v.to_string()).join(",");
         model.metadata = [
             ("nearkin.variant", self.name.clone()),
@@ -203,6 +203,7 @@ impl Architecture {
             ("nearkin.mean", list(mean)),
             ("nearkin.std", list(std)),
             ("nearkin.crop_pct", crop_pct.to_string()),
+            ("nearkin.crop_mode", format!("{crop_mode:?}").to_lowercase()),
             ("nearkin.interpolation", format!("{interpolation:?}").to_lowercase()),
         ]
         .map(|(key, value)| (key.to_owned(), value))

@@ -64,6 +64,18 @@ pub enum Interpolation {
     Bicubic,
 }
 
+/// How a resized image is cut to the input's sides, as timm names it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CropMode {
+    /// The shorter side is resized, the aspect ratio kept, and the centre shown.
+    #[default]
+    Center,
+    /// Both sides are resized, the aspect ratio lost, and the centre shown.
+    Squash,
+    /// The longer side is resized, and borders of the mean colour fill the rest.
+    Border,
+}
+
 /// How images are prepared for a variant's default weights: timm's data configuration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Config {
@@ -73,8 +85,11 @@ pub struct Config {
     pub mean: [f32; 3],
     /// Standard deviation of each channel, of pixels in [0, 1].
     pub std: [f32; 3],
-    /// Share of the resized shorter side that is kept, in (0, 1].
-    pub crop_pct: f32,
+    /// Share of the resized side that is kept, in (0, 1]; in f64, because side / `crop_pct` is rounded
+    /// down, and f32's nearest number to 0.8 makes 279 of 224 where 280 is meant.
+    pub crop_pct: f64,
+    /// How the resized image is cut.
+    pub crop_mode: CropMode,
     /// How images are resized.
     pub interpolation: Interpolation,
     /// Width of the logits; 0 where the default weights have no head.
@@ -88,6 +103,7 @@ impl Config {
         mean: [0.485, 0.456, 0.406],
         std: [0.229, 0.224, 0.225],
         crop_pct: 0.875,
+        crop_mode: CropMode::Center,
         interpolation: Interpolation::Bicubic,
         num_classes: 1000,
     };
@@ -102,8 +118,13 @@ impl Config {
     }
 
     /// The same with this crop.
-    pub const fn crop(self, crop_pct: f32) -> Self {
+    pub const fn crop(self, crop_pct: f64) -> Self {
         Self { crop_pct, ..self }
+    }
+
+    /// The same, with both sides resized to the input's.
+    pub const fn squash(self) -> Self {
+        Self { crop_mode: CropMode::Squash, ..self }
     }
 
     /// The same with a head of this width.

@@ -11,7 +11,7 @@ mod weights;
 
 pub use architecture::{Architecture, EMBEDDING, INPUT, LOGITS};
 pub use family::{
-    Build, BuildSized, Config, Entry, Family, Interpolation, Options, Sized, Variant,
+    Build, BuildSized, Config, CropMode, Entry, Family, Interpolation, Options, Sized, Variant,
 };
 pub use init::{Init, Scheme};
 pub use layers::{Conv, Linear, Pool};

@@ -22,7 +22,7 @@ pub struct Reference {
     /// Resizing of the default configuration.
     pub interpolation: Option<String>,
     /// Crop of the default configuration.
-    pub crop_pct: Option<f32>,
+    pub crop_pct: Option<f64>,
     /// Width of the logits.
     pub num_classes: usize,
     /// Width that enters the classifier.

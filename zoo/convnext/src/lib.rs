@@ -40,7 +40,7 @@ pub static FAMILY: Family = Family {
 };
 
 const IN12K: Config = Config::IMAGENET.crop(0.95);
-const AT_384: Config = Config::IMAGENET.image(384).crop(1.0);
+const AT_384: Config = Config::IMAGENET.image(384).crop(1.0).squash();
 
 /// Blocks and channels of each stage, and what else distinguishes the variants.
 #[derive(Clone, Copy)]

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot prepare ends it")]
 
 mod bench;
+mod data;
 mod latency;
 mod refusals;
 #[cfg(target_os = "linux")]
