@@ -20,6 +20,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("crates/data", &[]),
     ("crates/metrics", &[]),
     ("crates/graph", &["crates/metrics"]),
+    // Only with its feature `onnx`.
+    ("crates/loss", &["crates/onnx", "crates/nn"]),
     ("crates/runtime", &["crates/onnx"]),
     ("crates/testkit", &["crates/onnx", "crates/nn", "crates/data"]),
     ("zoo/*", &["crates/onnx", "crates/nn"]),

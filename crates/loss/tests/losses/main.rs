@@ -1,0 +1,10 @@
+//! Losses against central differences, against their ONNX forms, and against PyTorch.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod checks;
+mod classification;
+mod fixture;
+mod graph;
+mod metric;
+mod others;
