@@ -64,7 +64,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
 
-    /// Edges from a file of lines source<TAB>target[<TAB>weight].
+    /// Edges from a file whose lines hold source, target and maybe weight, with tabs between.
     #[arg(long, value_name = "FILE")]
     tsv: Option<PathBuf>,
 
