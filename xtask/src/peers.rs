@@ -37,6 +37,12 @@ enum Verb {
     /// nearly all of it torch; `--no-torch` leaves torch out of both.
     #[command(disable_help_flag = true)]
     Inference(Script),
+    /// Nearest neighbours next to faiss, kiddo, linfa-nn, pynndescent and NSL's builder
+    ///
+    /// Builds two small programs (nearkin's engines, and kiddo in a workspace of its own) and no runtime,
+    /// lets the engines take turns, compares their results, and writes into benchmarks/results.
+    #[command(disable_help_flag = true)]
+    Neighbours(Script),
     /// Decoding and preparing photographs: nearkin, torchvision on Pillow, torchvision v2
     ///
     /// Compares the levels of every photograph with timm's own transform, runs the pipelines in turns,
@@ -72,6 +78,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
             ("inference.py", "onnx", &script.args)
         }
         Verb::Inference(script) => ("inference.py", "torch", &script.args),
+        Verb::Neighbours(script) => ("neighbours.py", "neighbours", &script.args),
         Verb::Preprocess(script) => ("preprocess.py", "torch", &script.args),
         Verb::OnnxCheck(script) => ("onnx_check.py", "onnx", &script.args),
         Verb::Map(script) => ("map.py", "map", &script.args),
@@ -86,10 +93,15 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let example = match args.verb {
         Verb::Preprocess(_) => Some(("nearkin-data", "preprocess", "NEARKIN_PREPROCESS")),
         Verb::Map(_) => Some(("nearkin-graph", "map", "NEARKIN_MAP")),
+        Verb::Neighbours(_) => Some(("nearkin-graph", "neighbours", "NEARKIN_NEIGHBOURS")),
         _ => None,
     };
     if let Some(example) = example {
-        return with_example(workspace, &python, &script, script_args, example);
+        let more = match args.verb {
+            Verb::Neighbours(_) => vec![("NEARKIN_KIDDO", kiddo(workspace)?)],
+            _ => vec![],
+        };
+        return with_example(workspace, &python, &script, script_args, example, more);
     }
     run_command(workspace.cargo("build").args(["--release", "--package", "nearkin"]))?;
     let nearkin =
@@ -110,16 +122,27 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     )
 }
 
+/// Builds the program that times kiddo, in a workspace of its own, so that what kiddo needs is no
+/// dependency of the project.
+fn kiddo(workspace: &Workspace) -> Result<PathBuf> {
+    let target = workspace.target.join("peers").join("kiddo");
+    let mut kiddo = workspace.cargo_in("benchmarks/peers/kiddo", "build");
+    run_command(kiddo.args(["--release", "--locked", "--target-dir"]).arg(&target))?;
+    Ok(target.join("release").join(format!("kiddo-peer{}", env::consts::EXE_SUFFIX)))
+}
+
 /// Runs a script that measures one crate: it needs that crate's example program, and not the binary
 /// with its engines.
 ///
 /// - `package`, `name`: the example; `variable`: how the script is told where it is.
+/// - `more`: further variables of the script.
 fn with_example(
     workspace: &Workspace,
     python: &Path,
     script: &Path,
     args: &[OsString],
     (package, name, variable): (&str, &str, &str),
+    more: Vec<(&str, PathBuf)>,
 ) -> Result<ExitCode> {
     run_command(workspace.cargo("build").args([
         "--release",
@@ -133,7 +156,8 @@ fn with_example(
     let work = workspace.target.join("peers").join(name);
     fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
     let root = workspace.root.clone();
-    let variables = [(variable, program), ("NEARKIN_ROOT", root), ("NEARKIN_PEERS_WORK", work)];
+    let own = [(variable, program), ("NEARKIN_ROOT", root), ("NEARKIN_PEERS_WORK", work)];
+    let variables: Vec<_> = own.into_iter().chain(more).collect();
     python_script(python, script, args, &variables)
 }
 

@@ -42,8 +42,13 @@ impl Workspace {
 
     /// `cargo VERB` for this workspace, run from wherever the user stands.
     pub(crate) fn cargo(&self, verb: &str) -> Command {
+        self.cargo_in("", verb)
+    }
+
+    /// The same for the workspace of its own in `folder`, relative to the root.
+    pub(crate) fn cargo_in(&self, folder: &str, verb: &str) -> Command {
         let mut command = Command::new(cargo_path());
-        command.arg(verb).arg("--manifest-path").arg(self.root.join("Cargo.toml"));
+        command.arg(verb).arg("--manifest-path").arg(self.root.join(folder).join("Cargo.toml"));
         command
     }
 

@@ -1,199 +1,324 @@
-//! linfa-nn's k-d tree, made exact about ties and safe on any finite points.
+//! A k-d tree for the neighbours of its own points, for few columns.
 //!
-//! Three things are added to it. Equal points enter the tree once: it never splits them, so a leaf
-//! would hold them all. Points enter in a shuffled order: it splits a leaf at the middle of the
-//! points *seen so far*, so sorted points would make a list and overflow the stack. And where the
-//! k-th place is shared, in an order of the tree's own, a query by radius finds all that share it.
+//! Friedman, Bentley and Finkel, 1977, with tight boxes (a node is passed by if its box is farther than
+//! the k-th candidate), leaves of points side by side, so that sixteen distances are computed at once,
+//! and queries in the tree's own order, so that a query's path is in the cache from the one before.
+//! Distances in the tree are f32 with a margin above their error; what remains is ranked in f64.
+//! Of equal points that fill a leaf only the k + 1 of lowest index are kept: no other is a neighbour.
+
+#![expect(unsafe_code, reason = "loops built for instructions that are checked at run time")]
+
+use std::ops::Range;
 
 use ndarray::{Array2, ArrayView2};
 use nearkin_metrics::{Distance, Neighbours};
 use rayon::prelude::*;
 
-use linfa_nn::distance::{L1Dist, L2Dist};
-use linfa_nn::{CommonNearestNeighbour, NearestNeighbour, NearestNeighbourIndex};
+/// Columns at most: the loops are built for widths up to this.
+pub(crate) const MAX_WIDTH: usize = 64;
+const LANES: usize = 16;
+const LEAF: usize = 2 * LANES;
 
-use crate::NeighbourError;
-use crate::neighbours::Engine;
-
-/// What [`supports`] admits, for messages.
-pub(crate) const SUPPORTED: &str = "euclidean, squared-euclidean or manhattan";
-
-/// Cosine is no distance in the tree's space.
+/// What a tree in the points' own space can search by.
 pub(crate) fn supports(distance: Distance) -> bool {
     matches!(distance, Distance::Euclidean | Distance::SquaredEuclidean | Distance::Manhattan)
 }
 
-/// More than the rounding of two f64 sums of the same terms in different order.
-const TIE: f64 = 1e-9;
+/// The `k` nearest of checked points: finite, 0 < k < n, 0 < d ≤ [`MAX_WIDTH`], a distance it supports.
+pub(crate) fn nearest(points: ArrayView2<'_, f32>, k: usize, distance: Distance) -> Neighbours {
+    let rows = points.as_standard_layout();
+    let (n, d) = rows.dim();
+    // Row-major by construction: the slice is there.
+    let rows = rows.as_slice().unwrap_or_default();
+    let near = built(rows, d, k, distance).near(0..n);
+    let (mut indices, mut distances) = (Array2::zeros((n, k)), Array2::zeros((n, k)));
+    for (query, near) in near {
+        for (column, (rank, index)) in near.into_iter().enumerate() {
+            indices[[query, column]] = index as usize;
+            distances[[query, column]] = distance.of_rank(rank) as f32;
+        }
+    }
+    Neighbours { indices, distances }
+}
 
-/// The `k` nearest of checked points: finite, 0 < k < n, d > 0.
-pub(crate) fn nearest(
+/// Seconds per query, on the current thread, of a few queries spread over the tree, and of building it.
+pub(crate) fn trial(
     points: ArrayView2<'_, f32>,
     k: usize,
     distance: Distance,
-) -> Result<Neighbours, NeighbourError> {
-    if !supports(distance) {
-        return Err(NeighbourError::Unsupported { engine: Engine::KdTree, distance });
-    }
+    queries: usize,
+) -> f64 {
     let rows = points.as_standard_layout();
-    let rows = rows.view();
-    let groups = Groups::of(rows);
-    // In f64, so that the tree's own distances are as exact as the ranks.
-    let unique = Array2::from_shape_fn((groups.len(), rows.ncols()), |(group, column)| {
-        f64::from(rows[[groups.members(group)[0], column]])
-    });
-    let tree = CommonNearestNeighbour::KdTree;
-    let tree = match distance {
-        Distance::Manhattan => tree.from_batch(&unique, L1Dist)?,
-        _ => tree.from_batch(&unique, L2Dist)?,
-    };
-    let search = Search { rows, groups: &groups, unique: &unique, tree: &*tree, k, distance };
-    let found: Vec<Vec<Member>> = (0..groups.len())
-        .into_par_iter()
-        .map(|group| search.around(group))
-        .collect::<Result<_, NeighbourError>>()?;
-    Ok(search.spread(&found))
+    let (n, d) = rows.dim();
+    let tree = built(rows.as_slice().unwrap_or_default(), d, k, distance);
+    let start = std::time::Instant::now();
+    let step = (n / queries.max(1)).max(1);
+    let asked = (0..n).step_by(step).take(queries).filter(|&at| !tree.near(at..at + 1).is_empty());
+    let asked = asked.count();
+    start.elapsed().as_secs_f64() / asked.max(1) as f64
 }
 
-/// A candidate: its rank and index.
-type Member = (f64, usize);
+fn built<'a>(rows: &'a [f32], d: usize, k: usize, distance: Distance) -> Box<dyn Searched + 'a> {
+    match d {
+        0..=2 => Box::new(Tree::<2>::new(rows, d, k, distance)),
+        3..=4 => Box::new(Tree::<4>::new(rows, d, k, distance)),
+        5..=8 => Box::new(Tree::<8>::new(rows, d, k, distance)),
+        9..=16 => Box::new(Tree::<16>::new(rows, d, k, distance)),
+        17..=32 => Box::new(Tree::<32>::new(rows, d, k, distance)),
+        _ => Box::new(Tree::<MAX_WIDTH>::new(rows, d, k, distance)),
+    }
+}
 
-struct Search<'a> {
-    rows: ArrayView2<'a, f32>,
-    groups: &'a Groups,
-    unique: &'a Array2<f64>,
-    tree: &'a dyn NearestNeighbourIndex<f64>,
+type Near = (usize, Vec<(f64, u32)>);
+
+/// A tree of any width.
+trait Searched: Sync {
+    /// Each query's index and its k nearest, of the points in these places of the tree's order.
+    fn near(&self, places: Range<usize>) -> Vec<Near>;
+}
+
+/// Points of `W` columns: those given, filled up with zeros.
+struct Tree<'a, const W: usize> {
+    rows: &'a [f32],
+    d: usize,
     k: usize,
     distance: Distance,
+    /// A power of two that brings all values to at most 1.
+    scale: f32,
+    nodes: Vec<Node<W>>,
+    /// Indices of points, leaf by leaf.
+    order: Vec<u32>,
+    blocks: Vec<Block<W>>,
 }
 
-impl Search<'_> {
-    /// The k + 1 lowest (rank, index) seen from a group, its own members among them.
-    fn around(&self, group: usize) -> Result<Vec<Member>, NeighbourError> {
-        let wanted = self.k + 1;
-        if self.groups.members(group).len() >= wanted {
-            return Ok(self.members(&[(0.0, group)]));
-        }
-        // Every group has a member: k + 1 groups are enough, one more shows whether the last ties.
-        let asked = (wanted + 1).min(self.groups.len());
-        let point = self.unique.row(group);
-        let mut near = self.ranked(group, self.tree.k_nearest(point, asked)?);
-        let limit = self.rank_that_suffices(&near, wanted);
-        let beyond = near.last().is_none_or(|&(rank, _)| rank > limit * (1.0 + TIE));
-        if asked < self.groups.len() && !beyond {
-            let radius = self.distance_in_tree(limit) * (1.0 + TIE);
-            near = self.ranked(group, self.tree.within_range(point, radius)?);
-        }
-        Ok(self.members(&near))
+struct Node<const W: usize> {
+    low: [f32; W],
+    high: [f32; W],
+    /// The second child (the first follows its parent); 0 for a leaf.
+    second: u32,
+    /// A leaf's blocks.
+    blocks: Range<u32>,
+}
+
+/// Points side by side; infinite where there is none.
+#[repr(align(64))]
+struct Block<const W: usize> {
+    values: [[f32; LANES]; W],
+    indices: [u32; LANES],
+}
+
+impl<'a, const W: usize> Tree<'a, W> {
+    fn new(rows: &'a [f32], d: usize, k: usize, distance: Distance) -> Self {
+        let largest = rows.iter().fold(0.0_f32, |most, v| most.max(v.abs()));
+        let exponent = f64::from(largest).log2().ceil().clamp(-126.0, 127.0);
+        let scale = if largest > 0.0 { (-exponent).exp2() as f32 } else { 1.0 };
+        let order = (0..(rows.len() / d) as u32).collect();
+        let (nodes, blocks) = (Vec::new(), Vec::new());
+        let mut tree = Self { rows, d, k, distance, scale, nodes, order, blocks };
+        tree.split(0..tree.order.len());
+        tree
     }
 
-    /// Groups with their exact ranks from `group`, in order.
-    fn ranked<P>(&self, group: usize, found: Vec<(P, usize)>) -> Vec<Member> {
-        let own = self.representative(group);
-        let rank = |other| self.distance.rank(own, self.representative(other));
-        let mut near: Vec<Member> = found.into_iter().map(|(_, g)| (rank(g), g)).collect();
-        near.sort_unstable_by(by_rank_then_index);
-        near
+    fn point(&self, index: u32) -> [f32; W] {
+        let row = &self.rows[index as usize * self.d..][..self.d];
+        let mut point = [0.0; W];
+        point.iter_mut().zip(row).for_each(|(p, v)| *p = v * self.scale);
+        point
     }
 
-    fn representative(&self, group: usize) -> &[f32] {
-        let d = self.rows.ncols();
-        let first = self.groups.members(group)[0] * d;
-        // Row-major by construction: the slice is there.
-        self.rows.as_slice().map_or(&[], |values| &values[first..first + d])
-    }
-
-    /// The rank within which groups in order have `wanted` members.
-    fn rank_that_suffices(&self, near: &[Member], wanted: usize) -> f64 {
-        let mut members = 0;
-        let enough = near.iter().find(|&&(_, group)| {
-            members += self.groups.members(group).len();
-            members >= wanted
-        });
-        enough.or(near.last()).map_or(0.0, |&(rank, _)| rank)
-    }
-
-    /// linfa's radius is a distance; its tree compares squares.
-    fn distance_in_tree(&self, rank: f64) -> f64 {
-        if self.distance == Distance::Manhattan { rank } else { rank.sqrt() }
-    }
-
-    /// The k + 1 lowest members of groups, by rank and index.
-    fn members(&self, near: &[Member]) -> Vec<Member> {
-        let wanted = self.k + 1;
-        let mut all: Vec<Member> = near
-            .iter()
-            .flat_map(|&(rank, group)| {
-                self.groups.members(group).iter().take(wanted).map(move |&i| (rank, i))
-            })
-            .collect();
-        all.sort_unstable_by(by_rank_then_index);
-        all.truncate(wanted);
-        all
-    }
-
-    /// Gives every member of a group the group's candidates, less itself.
-    fn spread(&self, found: &[Vec<Member>]) -> Neighbours {
-        let shape = (self.rows.nrows(), self.k);
-        let (mut indices, mut distances) = (Array2::zeros(shape), Array2::zeros(shape));
-        for (group, candidates) in found.iter().enumerate() {
-            for &i in self.groups.members(group) {
-                let others = candidates.iter().filter(|&&(_, j)| j != i).take(self.k);
-                for (column, &(rank, j)) in others.enumerate() {
-                    indices[[i, column]] = j;
-                    distances[[i, column]] = self.distance.of_rank(rank) as f32;
-                }
+    /// Builds the node of these places, and those below it. The depth is at most log₂ n.
+    fn split(&mut self, places: Range<usize>) {
+        let (mut low, mut high) = ([f32::INFINITY; W], [f32::NEG_INFINITY; W]);
+        for &index in &self.order[places.clone()] {
+            let point = self.point(index);
+            for column in 0..W {
+                low[column] = low[column].min(point[column]);
+                high[column] = high[column].max(point[column]);
             }
         }
-        Neighbours { indices, distances }
+        let extent = |column: &usize| high[*column] - low[*column];
+        let widest = (0..W).max_by(|a, b| extent(a).total_cmp(&extent(b))).unwrap_or_default();
+        let node = self.nodes.len();
+        self.nodes.push(Node { low, high, second: 0, blocks: 0..0 });
+        let count = places.len();
+        if count <= LEAF || extent(&widest) <= 0.0 {
+            self.order[places.clone()].sort_unstable();
+            let kept = if count <= LEAF { count } else { count.min(self.k + 1) };
+            let first = self.blocks.len() as u32;
+            for start in (0..kept).step_by(LANES) {
+                let mut block =
+                    Block { values: [[f32::INFINITY; LANES]; W], indices: [u32::MAX; LANES] };
+                for lane in 0..LANES.min(kept - start) {
+                    let index = self.order[places.start + start + lane];
+                    let point = self.point(index);
+                    (0..W).for_each(|column| block.values[column][lane] = point[column]);
+                    block.indices[lane] = index;
+                }
+                self.blocks.push(block);
+            }
+            self.nodes[node].blocks = first..self.blocks.len() as u32;
+            return;
+        }
+        // Whole leaves on the left.
+        let middle = (count / 2).next_multiple_of(LEAF).min(count - 1);
+        let (rows, d) = (self.rows, self.d);
+        let value = |index: &u32| rows[*index as usize * d + widest];
+        self.order[places.clone()]
+            .select_nth_unstable_by(middle, |a, b| value(a).total_cmp(&value(b)).then(a.cmp(b)));
+        let middle = places.start + middle;
+        self.split(places.start..middle);
+        self.nodes[node].second = self.nodes.len() as u32;
+        self.split(middle..places.end);
+    }
+
+    #[inline(always)]
+    fn term(&self, difference: f32) -> f32 {
+        if self.distance == Distance::Manhattan {
+            difference.abs()
+        } else {
+            difference * difference
+        }
+    }
+
+    /// No more than the distance of any point of the node, up to rounding.
+    #[inline(always)]
+    fn bound(&self, node: usize, point: &[f32; W]) -> f32 {
+        let Node { low, high, .. } = &self.nodes[node];
+        let mut sum = 0.0;
+        for column in 0..W {
+            let v = point[column];
+            sum += self.term((low[column] - v).max(v - high[column]).max(0.0));
+        }
+        sum
+    }
+
+    /// The k nearest of one point.
+    #[inline(always)]
+    fn query(&self, query: u32, scratch: &mut Scratch) -> Vec<(f64, u32)> {
+        let point = self.point(query);
+        let Scratch { stack, near } = scratch;
+        stack.clear();
+        stack.push((0.0, 0));
+        let mut count = 0;
+        let mut limit = f32::MAX;
+        while let Some((bound, node)) = stack.pop() {
+            if bound > limit {
+                continue;
+            }
+            let mut node = node as usize;
+            while self.nodes[node].second != 0 {
+                let (first, second) = (node + 1, self.nodes[node].second as usize);
+                let (a, b) = (self.bound(first, &point), self.bound(second, &point));
+                let (closer, farther, bound) =
+                    if a <= b { (first, second, b) } else { (second, first, a) };
+                if bound <= limit {
+                    stack.push((bound, farther as u32));
+                }
+                node = closer;
+                if a.min(b) > limit {
+                    break;
+                }
+            }
+            // Empty where the way ended before a leaf.
+            let blocks = self.nodes[node].blocks.clone();
+            for block in &self.blocks[blocks.start as usize..blocks.end as usize] {
+                let mut distances = [0.0_f32; LANES];
+                for (values, own) in block.values.iter().zip(&point) {
+                    for (distance, value) in distances.iter_mut().zip(values) {
+                        *distance += self.term(value - own);
+                    }
+                }
+                if near.len() < count + LANES {
+                    near.resize(2 * count + LANES, (0.0, 0));
+                }
+                // Without branches: most blocks hold some that pass and some that do not.
+                for (&distance, &index) in distances.iter().zip(&block.indices) {
+                    near[count] = (distance, index);
+                    count += usize::from(distance <= limit && index != query);
+                }
+            }
+            if count >= self.k + LANES || (count >= self.k && limit >= f32::MAX) {
+                (limit, count) = self.narrow(near, count);
+            }
+        }
+        let (_, count) = self.narrow(near, count);
+        let row = |index: u32| &self.rows[index as usize * self.d..][..self.d];
+        let own = row(query);
+        let rank = |&(_, index): &(f32, u32)| (self.distance.rank(own, row(index)), index);
+        let mut ranked: Vec<(f64, u32)> = near[..count].iter().map(rank).collect();
+        ranked.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        ranked.truncate(self.k);
+        ranked
+    }
+
+    /// Keeps what may be among the k nearest of the first `count`; returns the limit and how many.
+    #[inline(always)]
+    fn narrow(&self, near: &mut [(f32, u32)], count: usize) -> (f32, usize) {
+        if count < self.k {
+            return (f32::MAX, count);
+        }
+        let (_, kth, _) =
+            near[..count].select_nth_unstable_by(self.k - 1, |a, b| a.0.total_cmp(&b.0));
+        // Sums of W terms err by (W + 3) 2⁻²⁴ of themselves, on either side of the comparison; values
+        // that underflow by less than 2⁻¹²⁰ each.
+        let limit =
+            kth.0 * (1.0 + 4.0 * (W as f32 + 8.0) * f32::EPSILON) + W as f32 * (-118_f32).exp2();
+        let mut kept = self.k;
+        for at in self.k..count {
+            let candidate = near[at];
+            near[kept] = candidate;
+            kept += usize::from(candidate.0 <= limit);
+        }
+        (limit, kept)
+    }
+
+    #[inline(always)]
+    fn queries(&self, places: Range<usize>) -> Vec<Near> {
+        let mut scratch = Scratch { stack: Vec::new(), near: vec![(0.0, 0); 4 * self.k + 256] };
+        let each = |&query: &u32| (query as usize, self.query(query, &mut scratch));
+        self.order[places].iter().map(each).collect()
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512vl")]
+    fn queries_avx512(&self, places: Range<usize>) -> Vec<Near> {
+        self.queries(places)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn queries_avx2(&self, places: Range<usize>) -> Vec<Near> {
+        self.queries(places)
     }
 }
 
-fn by_rank_then_index(a: &Member, b: &Member) -> std::cmp::Ordering {
-    a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
+struct Scratch {
+    /// Nodes to visit, with their bounds.
+    stack: Vec<(f32, u32)>,
+    near: Vec<(f32, u32)>,
 }
 
-/// Points grouped by equality of all coordinates (0 equals −0), groups in a shuffled order.
-struct Groups {
-    /// Indices of points, group by group, rising within each.
-    order: Vec<usize>,
-    /// Where each group begins, and the end.
-    starts: Vec<usize>,
-}
-
-impl Groups {
-    fn of(rows: ArrayView2<'_, f32>) -> Self {
-        let compare = |&a: &usize, &b: &usize| {
-            let pairs = rows.row(a).into_iter().zip(rows.row(b));
-            // Adding 0 turns −0 into 0.
-            let order = pairs.map(|(x, y)| (x + 0.0).total_cmp(&(y + 0.0)));
-            order.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then)
-        };
-        let mut sorted: Vec<usize> = (0..rows.nrows()).collect();
-        sorted.sort_by(compare);
-        let mut groups: Vec<&[usize]> = sorted.chunk_by(|a, b| compare(a, b).is_eq()).collect();
-        groups.sort_unstable_by_key(|members| (hash(members[0]), members[0]));
-        let mut starts = vec![0];
-        starts.extend(groups.iter().scan(0, |end, members| {
-            *end += members.len();
-            Some(*end)
-        }));
-        Self { order: groups.concat(), starts }
+impl<const W: usize> Searched for Tree<'_, W> {
+    fn near(&self, places: Range<usize>) -> Vec<Near> {
+        const BATCH: usize = 256;
+        let starts: Vec<usize> = places.clone().step_by(BATCH).collect();
+        starts
+            .into_par_iter()
+            .flat_map_iter(|start| {
+                let places = start..places.end.min(start + BATCH);
+                #[cfg(target_arch = "x86_64")]
+                {
+                    if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
+                        // SAFETY: the instructions were just seen.
+                        return unsafe { self.queries_avx512(places) };
+                    }
+                    if is_x86_feature_detected!("avx2") {
+                        // SAFETY: as above.
+                        return unsafe { self.queries_avx2(places) };
+                    }
+                }
+                self.queries(places)
+            })
+            .collect()
     }
-
-    fn len(&self) -> usize {
-        self.starts.len() - 1
-    }
-
-    fn members(&self, group: usize) -> &[usize] {
-        &self.order[self.starts[group]..self.starts[group + 1]]
-    }
-}
-
-/// SplitMix64's output function: indices in an order unrelated to the data's.
-fn hash(index: usize) -> u64 {
-    let mut z = (index as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

@@ -3,10 +3,12 @@
 mod alias;
 mod combine;
 mod compare;
+pub mod descent;
 mod file;
 mod graph;
 mod histogram;
 mod kd_tree;
+mod linfa_tree;
 pub mod map;
 mod neighbours;
 mod npy;
@@ -14,6 +16,7 @@ mod outside;
 mod picture;
 mod purity;
 mod random;
+mod resumed;
 mod same_label;
 mod sample;
 mod spreading;
@@ -33,7 +36,8 @@ pub use graph::{Arc, Graph, GraphError, GraphView, Repeats};
 pub use histogram::Histogram;
 pub use nearkin_metrics::{Distance, Neighbours};
 pub use neighbours::{
-    Engine, KD_TREE_MAX_WIDTH, KD_TREE_MIN_POINTS, NeighbourError, nearest_neighbours,
+    Engine, KD_TREE_MAX_WIDTH, KD_TREE_MIN_POINTS, NeighbourError, Recall, TRIAL_MAX_WIDTH,
+    measured_recall, nearest_neighbours,
 };
 pub use npy::{NpyError, read_npy};
 pub use outside::{
@@ -41,6 +45,7 @@ pub use outside::{
     read_tsv_edges, write_tsv_edges,
 };
 pub use purity::{ClassPurity, Purity, PurityError, label_purity};
+pub use resumed::{Bounds, Progress, ResumeError, resumable_neighbours};
 pub use same_label::same_label_graph;
 pub use sample::{EdgeKind, EdgeSampler, NeighbourSampler, Proportions, SampleError};
 pub use spreading::{

@@ -1,33 +1,46 @@
-//! Nearest neighbours of every point, by whichever exact engine suits the data.
+//! Nearest neighbours of every point, by whichever engine suits the data.
 
-use ndarray::ArrayView2;
-use nearkin_metrics::{Distance, DistanceError, Neighbours, top_k_within};
+use std::time::Instant;
+
+use ndarray::{ArrayView2, s};
+use nearkin_metrics::{Distance, DistanceError, Neighbours, top_k, top_k_within};
 use thiserror::Error;
 
-use crate::kd_tree;
+use crate::{descent, kd_tree, linfa_tree};
 
-/// How neighbours are searched. All engines are exact and give the same result.
+/// How neighbours are searched. All engines but [`Engine::Descent`] are exact and give the same result.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Engine {
-    /// [`Engine::KdTree`] for at most [`KD_TREE_MAX_WIDTH`] columns and at least
-    /// [`KD_TREE_MIN_POINTS`] points, [`Engine::Products`] otherwise.
+    /// An exact engine chosen by n and d, and by a trial where these do not decide: see [`Engine::resolve`].
     Auto,
-    /// linfa-nn's k-d tree, in f64. O(n log n) for a few columns, slower than a loop for many.
+    /// A k-d tree in f32 with f64 ranks, for up to 64 columns. O(n log n) where the points have few
+    /// dimensions, slower than a loop where they have many.
     KdTree,
-    /// Blocked matrix products ([`nearkin_metrics::top_k_within`]); direct sums for Manhattan. O(n² d).
+    /// linfa-nn's k-d tree, in f64.
+    LinfaKdTree,
+    /// linfa-nn's ball tree, in f64.
+    BallTree,
+    /// Blocked matrix products ([`nearkin_metrics::top_k_within`]); direct sums where no product says
+    /// the distance. O(n² d) / 2.
     Products,
+    /// Approximate: random trees, then neighbours of neighbours ([`crate::descent`]).
+    Descent,
 }
 
-/// Above this many columns the products are faster: k = 15 nearest of 16 blobs took, in
-/// core-seconds by tree and by products, 0.14 and 0.18 for 10,000 × 5, 0.24 and 0.24 for 12,000 × 6,
-/// 1.6 and 0.9 for 25,000 × 8 (`benches/neighbours.rs`).
-pub const KD_TREE_MAX_WIDTH: usize = 5;
+/// Up to this many columns [`Engine::Auto`] takes the tree without a trial.
+pub const KD_TREE_MAX_WIDTH: usize = 4;
+/// Up to this many columns it tries both where it pays.
+pub const TRIAL_MAX_WIDTH: usize = 24;
 /// Below this many points either engine takes milliseconds.
 pub const KD_TREE_MIN_POINTS: usize = 1000;
 
 impl Engine {
-    /// The engine that [`Engine::Auto`] stands for; any other is itself.
+    /// The engine that [`Engine::Auto`] stands for by size alone; any other is itself.
+    ///
+    /// The tree for at most [`KD_TREE_MAX_WIDTH`] columns and at least [`KD_TREE_MIN_POINTS`] points, the products
+    /// otherwise. Up to [`TRIAL_MAX_WIDTH`] columns [`nearest_neighbours`] does not ask this but times 200
+    /// queries of the tree and a share of the products: what counts is the dimension that the points fill.
     ///
     /// - `n`, `d`: points and columns.
     pub fn resolve(self, n: usize, d: usize, distance: Distance) -> Engine {
@@ -39,12 +52,43 @@ impl Engine {
         }
     }
 
-    /// The name in tables: `auto`, `kd-tree` or `products`.
+    /// The engine for these points: [`Engine::resolve`], with a trial between its bounds.
+    fn choose(self, points: ArrayView2<'_, f32>, k: usize, distance: Distance) -> Engine {
+        let (n, d) = points.dim();
+        let undecided = d > KD_TREE_MAX_WIDTH && d <= TRIAL_MAX_WIDTH;
+        if self != Engine::Auto
+            || !undecided
+            || !kd_tree::supports(distance)
+            || n < 10 * KD_TREE_MIN_POINTS
+        {
+            return self.resolve(n, d, distance);
+        }
+        const QUERIES: usize = 200;
+        let tree = kd_tree::trial(points, k, distance, QUERIES);
+        // The products of a tenth of the points among themselves cost a hundredth of all.
+        let few = points.slice(s![..;10, ..]);
+        let start = Instant::now();
+        if k >= few.nrows() || top_k_within(few, k, distance).is_err() {
+            return self.resolve(n, d, distance);
+        }
+        let products = start.elapsed().as_secs_f64() * rayon::current_num_threads() as f64;
+        let share = few.nrows() as f64 / n as f64;
+        if tree * n as f64 <= products / (share * share) {
+            Engine::KdTree
+        } else {
+            Engine::Products
+        }
+    }
+
+    /// The name in tables: `auto`, `kd-tree`, `linfa-kd-tree`, `ball-tree`, `products` or `descent`.
     pub fn as_str(self) -> &'static str {
         match self {
             Engine::Auto => "auto",
             Engine::KdTree => "kd-tree",
+            Engine::LinfaKdTree => "linfa-kd-tree",
+            Engine::BallTree => "ball-tree",
             Engine::Products => "products",
+            Engine::Descent => "descent",
         }
     }
 }
@@ -80,12 +124,18 @@ pub enum NeighbourError {
         found: f32,
     },
     /// The engine cannot search by this distance.
-    #[error("the {} engine: expected {}, found {}", engine.as_str(), kd_tree::SUPPORTED, distance.as_str())]
+    #[error("the {} engine: expected {}, found {}", engine.as_str(), engine.supported(), distance.as_str())]
     Unsupported {
         /// The engine asked for.
         engine: Engine,
         /// The distance asked for.
         distance: Distance,
+    },
+    /// The k-d tree is built for fewer columns.
+    #[error("the kd-tree engine: expected at most {max} columns, found {found}", max = kd_tree::MAX_WIDTH)]
+    TooWide {
+        /// Columns of the points.
+        found: usize,
     },
     /// The products cannot be formed.
     #[error(transparent)]
@@ -98,9 +148,19 @@ pub enum NeighbourError {
     Query(#[from] linfa_nn::NnError),
 }
 
+impl Engine {
+    fn is_tree(self) -> bool {
+        matches!(self, Engine::KdTree | Engine::LinfaKdTree | Engine::BallTree)
+    }
+
+    fn supported(self) -> &'static str {
+        "euclidean, squared-euclidean or manhattan"
+    }
+}
+
 /// The `k` nearest other points of every point, nearest first.
 ///
-/// Ties break by the lower index, also where the k-th place is shared, so all engines give the same
+/// Ties break by the lower index, also where the k-th place is shared, so all exact engines give the same
 /// result on any number of threads. A point is left out by its index: a duplicate is a neighbour,
 /// at distance 0. Runs on the current rayon pool.
 ///
@@ -110,7 +170,7 @@ pub enum NeighbourError {
 ///
 /// # Errors
 /// [`NeighbourError::TooMany`] if `k ≥ n`; [`NeighbourError::NotFinite`] names the first bad value;
-/// [`NeighbourError::Unsupported`] for a k-d tree by cosine; see there for the rest.
+/// [`NeighbourError::Unsupported`] for a tree by a distance of another space; see there for the rest.
 ///
 /// # Examples
 /// ```
@@ -127,6 +187,65 @@ pub fn nearest_neighbours(
     distance: Distance,
     engine: Engine,
 ) -> Result<Neighbours, NeighbourError> {
+    check(points, k)?;
+    let engine = engine.choose(points, k, distance);
+    if engine.is_tree() && !kd_tree::supports(distance) {
+        return Err(NeighbourError::Unsupported { engine, distance });
+    }
+    match engine {
+        Engine::KdTree if points.ncols() > kd_tree::MAX_WIDTH => {
+            Err(NeighbourError::TooWide { found: points.ncols() })
+        }
+        Engine::KdTree => Ok(kd_tree::nearest(points, k, distance)),
+        Engine::LinfaKdTree | Engine::BallTree => linfa_tree::nearest(points, k, distance, engine),
+        Engine::Descent => Ok(descent::descend(points, k, distance, &descent::Descent::default())?),
+        Engine::Auto | Engine::Products => Ok(top_k_within(points, k, distance)?),
+    }
+}
+
+/// What an approximate result found of the true neighbours of a sample of points.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Recall {
+    /// Points in the sample.
+    pub points: usize,
+    /// Share of their true k nearest that were found, in \[0, 1\]; one as near as the k-th counts.
+    pub share: f64,
+}
+
+/// The recall of `found` on `sample` points drawn by `seed`, against exact neighbours.
+///
+/// Cost: O(sample · n · d). Of a share r measured on s points the standard error is about √(r (1 − r) / (s k)).
+///
+/// # Errors
+/// [`NeighbourError::Distance`] for what [`nearkin_metrics::top_k`] refuses.
+pub fn measured_recall(
+    points: ArrayView2<'_, f32>,
+    found: &Neighbours,
+    distance: Distance,
+    sample: usize,
+    seed: u64,
+) -> Result<Recall, NeighbourError> {
+    let (n, k) = found.indices.dim();
+    let sample = sample.min(n);
+    let mut draws = crate::descent::Draws::new(seed);
+    let mut rows: Vec<usize> = (0..sample).map(|_| draws.below(n)).collect();
+    rows.sort_unstable();
+    rows.dedup();
+    let queries = points.select(ndarray::Axis(0), &rows);
+    // The row itself is among the nearest of the row, unless k + 1 equal ones have lower indices.
+    let exact = top_k(queries.view(), points, (k + 1).min(n), distance)?;
+    let (mut hits, mut total) = (0, 0);
+    for (at, &row) in rows.iter().enumerate() {
+        let others = exact.indices.row(at).into_iter().zip(exact.distances.row(at));
+        let limit = others.filter(|&(&j, _)| j != row).take(k).last().map(|(_, &limit)| limit);
+        let distances = found.distances.row(row);
+        hits += distances.iter().filter(|&&v| limit.is_some_and(|limit| v <= limit)).count();
+        total += k;
+    }
+    Ok(Recall { points: rows.len(), share: hits as f64 / total.max(1) as f64 })
+}
+
+pub(crate) fn check(points: ArrayView2<'_, f32>, k: usize) -> Result<(), NeighbourError> {
     let (n, d) = points.dim();
     if n == 0 {
         return Err(NeighbourError::Empty);
@@ -140,13 +259,16 @@ pub fn nearest_neighbours(
     if k >= n {
         return Err(NeighbourError::TooMany { points: n, k });
     }
-    if let Some(((row, column), &found)) = points.indexed_iter().find(|(_, v)| !v.is_finite()) {
-        return Err(NeighbourError::NotFinite { row, column, found });
+    let bad = |row: &ndarray::ArrayView1<'_, f32>| {
+        row.iter().map(|v| u32::from(!v.is_finite())).sum::<u32>() > 0
+    };
+    if let Some(row) = points.rows().into_iter().position(|row| bad(&row)) {
+        let place = points.row(row).into_iter().enumerate().find(|(_, v)| !v.is_finite());
+        if let Some((column, &found)) = place {
+            return Err(NeighbourError::NotFinite { row, column, found });
+        }
     }
-    match engine.resolve(n, d, distance) {
-        Engine::KdTree => kd_tree::nearest(points, k, distance),
-        _ => Ok(top_k_within(points, k, distance)?),
-    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -154,8 +276,17 @@ mod tests {
     use super::*;
     use ndarray::Array2;
 
+    const ENGINES: [Engine; 6] = [
+        Engine::Auto,
+        Engine::KdTree,
+        Engine::LinfaKdTree,
+        Engine::BallTree,
+        Engine::Products,
+        Engine::Descent,
+    ];
+
     fn check(points: &Array2<f32>, k: usize, expected_error: &str) {
-        for engine in [Engine::Auto, Engine::KdTree, Engine::Products] {
+        for engine in ENGINES {
             let error = nearest_neighbours(points.view(), k, Distance::Euclidean, engine);
             assert_eq!(error.unwrap_err().to_string(), expected_error);
         }

@@ -38,7 +38,9 @@ fn oracle(points: ArrayView2<'_, f32>, k: usize, distance: Distance) -> Neighbou
 fn check(points: ArrayView2<'_, f32>, k: usize) {
     for distance in KINDS {
         let expected = oracle(points, k, distance);
-        for engine in [Engine::KdTree, Engine::Products, Engine::Auto] {
+        for engine in
+            [Engine::KdTree, Engine::LinfaKdTree, Engine::BallTree, Engine::Products, Engine::Auto]
+        {
             let found = nearest_neighbours(points, k, distance, engine).unwrap();
             assert_eq!(found, expected, "{distance:?} by {engine:?}");
         }
@@ -57,9 +59,11 @@ fn a_grid_is_all_ties() {
 fn sorted_points_do_not_overflow_the_trees_stack() {
     let n = 60_000;
     let line = Array2::from_shape_fn((n, 1), |(i, _)| i as f32);
-    let found = nearest_neighbours(line.view(), 2, Distance::Euclidean, Engine::KdTree).unwrap();
-    assert_eq!(found.indices.row(0).to_vec(), [1, 2]);
-    assert_eq!(found.indices.row(n / 2).to_vec(), [n / 2 - 1, n / 2 + 1]);
+    for engine in [Engine::KdTree, Engine::LinfaKdTree] {
+        let found = nearest_neighbours(line.view(), 2, Distance::Euclidean, engine).unwrap();
+        assert_eq!(found.indices.row(0).to_vec(), [1, 2]);
+        assert_eq!(found.indices.row(n / 2).to_vec(), [n / 2 - 1, n / 2 + 1]);
+    }
 }
 
 #[test]
@@ -87,7 +91,7 @@ fn the_number_of_threads_changes_nothing() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| nearest_neighbours(points.view(), 7, Distance::Euclidean, engine).unwrap())
     };
-    for engine in [Engine::KdTree, Engine::Products] {
+    for engine in [Engine::KdTree, Engine::BallTree, Engine::Products] {
         assert_eq!(with(1, engine), with(3, engine));
     }
 }
@@ -99,7 +103,7 @@ proptest! {
     #[test]
     fn every_engine_gives_the_oracles_neighbours(
         levels in prop::collection::vec(0_u8..6, 8..120),
-        d in 1_usize..5, k in 1_usize..12,
+        d in 1_usize..12, k in 1_usize..12,
         scale in prop::sample::select(vec![1.0_f32, 0.001_953_125, 1024.0]),
         shift in prop::sample::select(vec![0.0_f32, 4096.0, -65536.0]),
     ) {
@@ -108,6 +112,18 @@ proptest! {
         let points =
             Array2::from_shape_fn((n, d), |(i, j)| f32::from(levels[i * d + j]) * scale + shift);
         check(points.view(), k.min(n - 1));
+    }
+}
+
+/// Clusters of near duplicates, far from the origin and from each other: what f32 products cancel on.
+#[test]
+fn near_duplicates_far_from_the_origin_keep_their_neighbours() {
+    for d in [2, 7, 16, 40] {
+        let points = Array2::from_shape_fn((400, d), |(i, j)| {
+            let far = if i % 3 == 0 { 65_536.0 } else { -32_768.0 };
+            far + ((i * 7919 + j * 104_729) % 17) as f32 / 64.0
+        });
+        check(points.view(), 9);
     }
 }
 

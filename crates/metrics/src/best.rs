@@ -14,11 +14,6 @@ impl Best {
         Self { k, entries: Vec::new(), limit: f64::INFINITY }
     }
 
-    /// Ranks above this need not be pushed.
-    pub(crate) fn limit(&self) -> f64 {
-        self.limit
-    }
-
     pub(crate) fn push(&mut self, rank: f64, index: u32) {
         if rank > self.limit {
             return;

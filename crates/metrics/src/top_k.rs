@@ -1,17 +1,20 @@
 //! The nearest rows by blocked matrix products, exact in spite of f32.
 //!
-//! ‖x‖² + ‖y‖² − 2 x·y cancels in f32: neighbours get lost. Here every product comes with a bound
+//! ‖x‖² + ‖y‖² − 2 x·y cancels in f32: neighbours get lost. Here every score comes with a bound
 //! on its error, a row keeps all candidates that may be among its k nearest, and those are ranked
 //! directly in f64. The result is that of [`crate::distance`] on every pair, ties by index, at the
-//! cost of the products. It does not approximate, and does not use the symmetry of a self-join.
+//! cost of the products. It does not approximate.
 
-use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
+use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
-use crate::best::Best;
-use crate::points::{Centre, Points, Side};
-use crate::{Distance, DistanceError};
+use crate::candidates::{Own, Rows, Search};
+use crate::frame::Frame;
+use crate::kernel::{Kernel, TILE_ROWS};
+use crate::points::Points;
+use crate::self_join::{Scratch, directly};
+use crate::side::Side;
+use crate::{Distance, DistanceError, SelfJoin};
 
 /// The k nearest of each row, nearest first.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,17 +51,53 @@ pub fn top_k(
     k: usize,
     distance: Distance,
 ) -> Result<Neighbours, DistanceError> {
-    let queries = Points::new(queries, "queries")?;
-    let points = Points::new(points, "points")?;
+    across(queries, points, k, distance, Kernel::detect())
+}
+
+fn across(
+    queries: ArrayView2<'_, f32>,
+    points: ArrayView2<'_, f32>,
+    k: usize,
+    distance: Distance,
+    kernel: Kernel,
+) -> Result<Neighbours, DistanceError> {
+    let queries = Points::new(queries, "queries", distance)?;
+    let points = Points::new(points, "points", distance)?;
     if queries.width() != points.width() {
         return Err(DistanceError::Width { expected: queries.width(), found: points.width() });
     }
-    search(&queries, &points, k, distance, Own::Counts)
+    if k == 0 || k > points.len() {
+        return Err(DistanceError::Neighbours { available: points.len(), found: k });
+    }
+    let n = queries.len();
+    let Some(frame) = Frame::of(&points, Some(&queries), distance, kernel) else {
+        let near = directly(&queries, &points, 0..n, k, distance, Own::Counts);
+        return Ok(Neighbours::of(near, k, distance));
+    };
+    let search = Search { frame: &frame, queries: &queries, points: &points, k, own: Own::Counts };
+    let right = Side::new(&frame, &points, 0..points.len());
+    // Few queries are spread over the threads, whole groups of packed rows each.
+    let block = n.div_ceil(4 * rayon::current_num_threads()).clamp(1, TILE_ROWS);
+    let starts: Vec<usize> = (0..n).step_by(block).collect();
+    let near = starts
+        .into_par_iter()
+        .map_init(Scratch::default, |scratch, start| {
+            let range = start..n.min(start + block);
+            let left = Side::new(&frame, &queries, range.clone());
+            let mut rows = Rows::new(&search, &left, 0, range.len(), &right.zeros);
+            scratch.search(&search, &left, &mut rows, &right);
+            rows.finish(&search)
+        })
+        .collect::<Vec<_>>()
+        .concat();
+    Ok(Neighbours::of(near, k, distance))
 }
 
 /// The `k` other rows of `points` nearest to each row: [`top_k`] without the row itself.
 ///
-/// A row is left out by its index, so a duplicate of it stays, at distance 0.
+/// A row is left out by its index, so a duplicate of it stays, at distance 0. Every pair is scored once
+/// for both of its rows; [`SelfJoin`] does the same in bounded memory. The values are packed once more:
+/// memory O(n (d + k)).
 ///
 /// - `points`: `[n, d]`, finite.
 /// - `k`: 1 ≤ k < n.
@@ -70,283 +109,18 @@ pub fn top_k_within(
     k: usize,
     distance: Distance,
 ) -> Result<Neighbours, DistanceError> {
-    let points = Points::new(points, "points")?;
-    search(&points, &points, k, distance, Own::IsLeftOut)
-}
-
-/// Whether the point with the query's own index is a neighbour.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Own {
-    Counts,
-    IsLeftOut,
-}
-
-/// The error bound of f32 products is proved for this many columns; more are ranked directly.
-const MAX_WIDTH: usize = 1 << 18;
-const BLOCK_ROWS: usize = 128;
-const BLOCK_POINTS: usize = 512;
-
-fn search(
-    queries: &Points<'_>,
-    points: &Points<'_>,
-    k: usize,
-    distance: Distance,
-    own: Own,
-) -> Result<Neighbours, DistanceError> {
-    let available = points.len().saturating_sub(usize::from(own == Own::IsLeftOut));
-    if k == 0 || k > available {
-        return Err(DistanceError::Neighbours { available, found: k });
-    }
-    let mut indices = Array2::zeros((queries.len(), k));
-    let mut distances = Array2::zeros((queries.len(), k));
-    let products = match distance {
-        Distance::Manhattan => None,
-        _ if queries.width() > MAX_WIDTH => None,
-        _ => Some(Products::new(queries, points, distance, own)),
-    };
-    let blocks = indices
-        .axis_chunks_iter_mut(ndarray::Axis(0), BLOCK_ROWS)
-        .into_par_iter()
-        .zip(distances.axis_chunks_iter_mut(ndarray::Axis(0), BLOCK_ROWS));
-    blocks.enumerate().for_each(|(block, (mut indices, mut distances))| {
-        let first = block * BLOCK_ROWS;
-        let search = Block { queries, points, first, rows: indices.nrows(), k, distance, own };
-        let found = match &products {
-            Some(products) => search.by_products(products),
-            None => search.directly(),
-        };
-        search.write(found, &mut indices, &mut distances);
-    });
-    Ok(Neighbours { indices, distances })
-}
-
-/// Consecutive queries, searched together.
-struct Block<'a> {
-    queries: &'a Points<'a>,
-    points: &'a Points<'a>,
-    first: usize,
-    rows: usize,
-    k: usize,
-    distance: Distance,
-    own: Own,
-}
-
-impl Block<'_> {
-    fn is_left_out(&self, query: usize, point: usize) -> bool {
-        self.own == Own::IsLeftOut && query == point
-    }
-
-    fn rank(&self, query: usize, point: usize) -> f64 {
-        self.distance.rank(self.queries.row(query), self.points.row(point))
-    }
-
-    fn write(
-        &self,
-        found: Vec<Best>,
-        indices: &mut ArrayViewMut2<'_, usize>,
-        distances: &mut ArrayViewMut2<'_, f32>,
-    ) {
-        for (row, best) in found.into_iter().enumerate() {
-            for (column, (rank, index)) in best.into_sorted().into_iter().enumerate() {
-                indices[[row, column]] = index as usize;
-                distances[[row, column]] = self.distance.of_rank(rank) as f32;
-            }
-        }
-    }
-
-    fn directly(&self) -> Vec<Best> {
-        let mut found = vec![Best::new(self.k); self.rows];
-        // A block of points stays in the cache while the queries pass by.
-        let block = (64 * 1024 / (4 * self.points.width().max(1))).clamp(4, BLOCK_POINTS);
-        for start in (0..self.points.len()).step_by(block) {
-            for (row, best) in found.iter_mut().enumerate() {
-                let query = self.first + row;
-                for point in start..self.points.len().min(start + block) {
-                    let (x, y) = (self.queries.row(query), self.points.row(point));
-                    if !self.is_left_out(query, point)
-                        && !self.distance.rank_is_above(x, y, best.limit())
-                    {
-                        best.push(self.distance.rank(x, y), point as u32);
-                    }
-                }
-            }
-        }
-        found
-    }
-
-    fn by_products(&self, products: &Products) -> Vec<Best> {
-        let left = products.left().rows.slice(s![self.first..self.first + self.rows, ..]);
-        let mut rows: Vec<Row> =
-            (0..self.rows).map(|row| Row::new(self, products, self.first + row)).collect();
-        let mut scores = Array2::zeros((self.rows, BLOCK_POINTS.min(self.points.len())));
-        for start in (0..self.points.len()).step_by(BLOCK_POINTS) {
-            let end = self.points.len().min(start + BLOCK_POINTS);
-            let right = products.right.rows.slice(s![start..end, ..]);
-            let mut scores = scores.slice_mut(s![.., ..end - start]);
-            general_mat_mul(1.0, &left, &right.t(), 0.0, &mut scores);
-            for (row, scores) in rows.iter_mut().zip(scores.rows()) {
-                // Rows of a row-major array are slices.
-                if let Some(scores) = scores.to_slice() {
-                    row.scan(self, products, start, scores);
-                }
-            }
-        }
-        rows.into_iter()
-            .map(|mut row| {
-                row.settle(self, products);
-                row.best
-            })
-            .collect()
-    }
-}
-
-/// Both sides of the product, and the bounds on its errors.
-///
-/// For rows x′, y′ in f32 with squares X, Y let s = x′·y′ − Y/2. Then 2 s = X − ‖x′ − y′‖²: a higher
-/// score is a nearer point. With u = 2⁻²⁴ the computed score errs by less than
-/// (d/2 + 4) u (X + Y) (1 + d u): d/2 from the product's d roundings in any order, the rest from
-/// rounding x′, y′, Y/2 and the difference. The factor below is larger for every d ≤ 2¹⁸.
-struct Products {
-    centre: Centre,
-    /// Absent if the queries are the points.
-    left: Option<Side>,
-    right: Side,
-    /// The factor of X + Y in the bound.
-    factor: f64,
-    /// What relative bounds do not cover: underflow, and the rounding of unit vectors.
-    absolute: f64,
-    /// Y/2 less its bound, so that x′·y′ minus this is an upper bound but for X's part.
-    offsets: Vec<f32>,
-    /// Twice Y's part of the bound: from the upper to the lower bound.
-    spreads: Vec<f32>,
-}
-
-impl Products {
-    fn new(queries: &Points<'_>, points: &Points<'_>, distance: Distance, own: Own) -> Self {
-        let centre = Centre::of(points, queries, distance);
-        let right = centre.side(points);
-        let left = (own == Own::Counts).then(|| centre.side(queries));
-        let factor = (0.6 * points.width() as f64 + 8.0) * (-24_f64).exp2();
-        // f32 products underflow below 2⁻¹²⁶ each. Unit vectors are rounded to 2⁻⁵⁰ before they are
-        // moved, scaled, and compared over lengths of at most 2.
-        let mut absolute = points.width() as f64 * (-120_f64).exp2();
-        if distance == Distance::Cosine {
-            absolute += centre.scale * (-47_f64).exp2();
-        }
-        let mut offsets: Vec<f32> =
-            right.squares.iter().map(|&y| ((0.5 - factor) * y) as f32).collect();
-        right.zeros.iter().for_each(|&zero| offsets[zero as usize] = f32::INFINITY);
-        let spreads = right.squares.iter().map(|&y| (2.0 * factor * y) as f32).collect();
-        Self { centre, left, right, factor, absolute, offsets, spreads }
-    }
-
-    fn left(&self) -> &Side {
-        self.left.as_ref().unwrap_or(&self.right)
-    }
-}
-
-/// One query's candidates: those that may still be among its k nearest.
-struct Row {
-    query: usize,
-    /// (upper bound of the score, point).
-    candidates: Vec<(f32, u32)>,
-    capacity: usize,
-    /// No point with a lower upper bound can be among the k nearest.
-    threshold: f32,
-    /// X's part of the bounds, twice.
-    slack: f64,
-    best: Best,
-}
-
-impl Row {
-    fn new(block: &Block<'_>, products: &Products, query: usize) -> Self {
-        let left = products.left();
-        let square = left.squares[query];
-        let mut best = Best::new(block.k);
-        // Where cosine is not defined the distance is 1, which no product says: such points are
-        // entered here, and a query of this kind has only such distances.
-        let undefined = left.zeros.binary_search(&(query as u32)).is_ok();
-        let push = |best: &mut Best, point: u32| {
-            if !block.is_left_out(query, point as usize) {
-                best.push(1.0, point);
-            }
-        };
-        if undefined {
-            (0..block.points.len().min(block.k + 1)).for_each(|p| push(&mut best, p as u32));
-        } else {
-            products.right.zeros.iter().take(block.k + 1).for_each(|&p| push(&mut best, p));
-        }
-        let capacity = 2 * block.k + 64;
-        Self {
-            query,
-            candidates: Vec::with_capacity(capacity),
-            capacity,
-            threshold: if undefined { f32::INFINITY } else { f32::MIN },
-            slack: 2.0 * (products.factor * square + products.absolute),
-            best,
-        }
-    }
-
-    fn scan(&mut self, block: &Block<'_>, products: &Products, start: usize, scores: &[f32]) {
-        const LANES: usize = 16;
-        let offsets = &products.offsets[start..start + scores.len()];
-        let chunks = scores.chunks(LANES).zip(offsets.chunks(LANES));
-        for (chunk, (scores, offsets)) in chunks.enumerate() {
-            // Most chunks hold no candidate, and one comparison says so.
-            let highest =
-                scores.iter().zip(offsets).map(|(s, o)| s - o).fold(f32::NEG_INFINITY, f32::max);
-            if highest < self.threshold {
-                continue;
-            }
-            let first = start + chunk * LANES;
-            for (point, upper) in (first..).zip(scores.iter().zip(offsets).map(|(s, o)| s - o)) {
-                if upper >= self.threshold && !block.is_left_out(self.query, point) {
-                    self.candidates.push((upper, point as u32));
-                    if self.candidates.len() == self.capacity {
-                        self.prune(block, products);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Drops what cannot be among the k nearest; what cannot be told apart is settled in f64.
-    fn prune(&mut self, block: &Block<'_>, products: &Products) {
-        let lower = |&(upper, point): &(f32, u32)| upper - products.spreads[point as usize];
-        let mut lowers: Vec<f32> = self.candidates.iter().map(lower).collect();
-        let (_, kth, _) = lowers.select_nth_unstable_by(block.k - 1, |a, b| b.total_cmp(a));
-        self.raise(f64::from(*kth) - self.slack);
-        self.candidates.retain(|&(upper, _)| upper >= self.threshold);
-        if self.candidates.len() > self.capacity / 2 {
-            self.settle(block, products);
-        }
-    }
-
-    /// Ranks all candidates directly.
-    fn settle(&mut self, block: &Block<'_>, products: &Products) {
-        for (_, point) in self.candidates.drain(..) {
-            self.best.push(block.rank(self.query, point as usize), point);
-        }
-        if let Some(rank) = self.best.kth() {
-            let square = products.left().squares[self.query];
-            self.raise((square - products.centre.scaled_square(rank)) / 2.0 - self.slack);
-        }
-    }
-
-    fn raise(&mut self, threshold: f64) {
-        // One part in 2²³ covers the rounding to f32.
-        let below = threshold - threshold.abs() * (-23_f64).exp2();
-        self.threshold = self.threshold.max(below as f32);
-    }
+    let mut join = SelfJoin::new(points, k, distance, None, 1)?;
+    let whole = join.next_strip(&|_| ());
+    // More than k ≥ 1 points make at least one strip.
+    Ok(whole.map_or_else(|| Neighbours::of(Vec::new(), k, distance), |strip| strip.neighbours))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::noise;
+    use ndarray::s;
     use proptest::prelude::*;
-
-    const KINDS: [Distance; 4] =
-        [Distance::Euclidean, Distance::SquaredEuclidean, Distance::Cosine, Distance::Manhattan];
 
     /// All pairs in f64, sorted.
     fn oracle(
@@ -373,27 +147,61 @@ mod tests {
         Neighbours { indices, distances }
     }
 
+    /// Every kernel, every way to cut the work, every distance that is defined.
     fn check(points: ArrayView2<'_, f32>, k: usize) {
-        for kind in KINDS {
-            let within = top_k_within(points, k, kind).unwrap();
-            assert_eq!(within, oracle(points, points, k, kind, Own::IsLeftOut), "{kind:?}");
-            let across = top_k(points, points, k, kind).unwrap();
-            assert_eq!(across, oracle(points, points, k, kind, Own::Counts), "{kind:?}");
+        let negative = points.iter().any(|&v| v < 0.0);
+        for kind in Distance::ALL {
+            if negative && kind.is_of_histograms() {
+                assert!(top_k_within(points, k, kind).is_err());
+                continue;
+            }
+            let expected = oracle(points, points, k, kind, Own::IsLeftOut);
+            let expected_across = oracle(points, points, k, kind, Own::Counts);
+            for kernel in Kernel::available() {
+                let name = kernel.name();
+                let mut join = SelfJoin::with(points, k, kind, None, 1, kernel).unwrap();
+                let within = join.next_strip(&|_| ()).unwrap().neighbours;
+                assert_eq!(within, expected, "{kind:?} {name}");
+                let found = across(points, points, k, kind, kernel).unwrap();
+                assert_eq!(found, expected_across, "{kind:?} {name}");
+            }
         }
     }
 
-    /// Values in [0, 1) that look drawn at random.
-    fn noise(i: usize, j: usize) -> f32 {
-        let mut z = (i as u64) << 32 | j as u64;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z >> 40) as f32 / (1 << 24) as f32
+    /// All ways to cut the work, going on from what was kept after every strip, as after a kill.
+    fn check_strips(points: ArrayView2<'_, f32>, k: usize, kind: Distance) {
+        let expected = oracle(points, points, k, kind, Own::IsLeftOut);
+        let (n, d) = (points.nrows() as u64, points.ncols() as u64);
+        let threads = rayon::current_num_threads() as u64;
+        let small =
+            n * (12 + 12 * k as u64) + 240 * (4 * d + 256) * threads + 3 * 240 * (4 * d + 1200);
+        for (memory, strips) in [(None, 1), (None, 3), (Some(small), 1), (Some(1 << 30), 2)] {
+            let start = || SelfJoin::new(points, k, kind, memory, strips).unwrap();
+            let mut join = start();
+            assert_eq!(join.is_symmetric(), memory != Some(small));
+            assert!(join.strips() > 1 || memory.is_none() && strips == 1);
+            let (mut first, mut done) = (0, 0);
+            while let Some(strip) = join.next_strip(&|_| ()) {
+                assert_eq!(strip.first, first);
+                let rows = strip.neighbours.indices.nrows();
+                let part = s![first..first + rows, ..];
+                assert_eq!(strip.neighbours.indices, expected.indices.slice(part));
+                assert_eq!(strip.neighbours.distances, expected.distances.slice(part));
+                first += rows;
+                done += 1;
+                let pending = join.pending();
+                join = start();
+                join.resume(done, &pending).unwrap();
+            }
+            assert_eq!(first, points.nrows());
+        }
     }
 
     #[test]
     fn several_blocks_of_noise_are_ranked_exactly() {
         let points = Array2::from_shape_fn((1100, 24), |(i, j)| noise(i, j));
         check(points.view(), 15);
+        Distance::ALL.into_iter().for_each(|kind| check_strips(points.view(), 15, kind));
     }
 
     #[test]
@@ -417,6 +225,19 @@ mod tests {
         let points =
             Array2::from_shape_fn((600, 8), |(i, j)| if i == 300 { 1e30 } else { noise(i, j) });
         check(points.view(), 7);
+    }
+
+    #[test]
+    fn histograms_some_of_which_are_empty_or_tiny_are_ranked_exactly() {
+        for tiny in [1e-3, 1e-30, 1e-36] {
+            let points = Array2::from_shape_fn((400, 40), |(i, j)| match i % 7 {
+                0 => 0.0,
+                1 => tiny * noise(i, j),
+                _ if j % 3 == 0 => 0.0,
+                _ => noise(i, j),
+            });
+            check(points.view(), 9);
+        }
     }
 
     #[test]

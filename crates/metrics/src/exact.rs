@@ -1,0 +1,37 @@
+//! The f64 rank of a pair, built for the instructions of the processor: the same bits from all.
+//!
+//! Vectors of more lanes do the same additions in the same order, since the order is that of sixteen
+//! sums whatever the processor; no product is fused into a sum.
+
+#![expect(unsafe_code, reason = "functions built for instructions that are checked at run time")]
+
+use crate::Distance;
+
+/// [`Distance::rank_here`] by the widest vectors there are.
+#[inline]
+pub(crate) fn rank(distance: Distance, x: &[f32], y: &[f32]) -> f64 {
+    #[cfg(target_arch = "x86_64")]
+    if x.len() >= 16 {
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the instructions were just seen.
+            return unsafe { rank_avx512(distance, x, y) };
+        }
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: as above.
+            return unsafe { rank_avx2(distance, x, y) };
+        }
+    }
+    distance.rank_here(x, y)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn rank_avx512(distance: Distance, x: &[f32], y: &[f32]) -> f64 {
+    distance.rank_here(x, y)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn rank_avx2(distance: Distance, x: &[f32], y: &[f32]) -> f64 {
+    distance.rank_here(x, y)
+}

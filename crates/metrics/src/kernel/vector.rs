@@ -1,0 +1,233 @@
+//! A register of f32, by instruction set. Every function needs the instructions of its type.
+
+/// # Safety
+/// All functions: the processor has the instructions; pointers are good for `LANES` values.
+pub(super) trait Vector: Copy {
+    const LANES: usize;
+    unsafe fn splat(value: f32) -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    unsafe fn add(self, other: Self) -> Self;
+    unsafe fn sub(self, other: Self) -> Self;
+    /// self · other + sum.
+    unsafe fn mul_add(self, other: Self, sum: Self) -> Self;
+    unsafe fn abs(self) -> Self;
+    unsafe fn min(self, other: Self) -> Self;
+    unsafe fn max(self, other: Self) -> Self;
+    /// 1 / self within 4 units of the last place, for normal numbers.
+    unsafe fn reciprocal(self) -> Self;
+    /// A bit for each lane that is at least `other`'s.
+    unsafe fn at_least(self, other: Self) -> u32;
+}
+
+/// What any processor adds without a word from us: LLVM makes vectors of it where there are some.
+#[derive(Clone, Copy)]
+pub(super) struct Plain([f32; 8]);
+
+impl Plain {
+    #[inline(always)]
+    fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        Self(std::array::from_fn(|lane| f(self.0[lane], other.0[lane])))
+    }
+}
+
+impl Vector for Plain {
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        Self([value; 8])
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { from.cast::<[f32; 8]>().read() })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe { to.cast::<[f32; 8]>().write(self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        self.zip(other, |a, b| a + b)
+    }
+
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        self.zip(other, |a, b| a - b)
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(self, other: Self, sum: Self) -> Self {
+        // Not f32::mul_add, which is a call where there is no such instruction.
+        Self(std::array::from_fn(|lane| self.0[lane] * other.0[lane] + sum.0[lane]))
+    }
+
+    #[inline(always)]
+    unsafe fn abs(self) -> Self {
+        Self(self.0.map(f32::abs))
+    }
+
+    #[inline(always)]
+    unsafe fn min(self, other: Self) -> Self {
+        self.zip(other, |a, b| if a < b { a } else { b })
+    }
+
+    #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        self.zip(other, |a, b| if a > b { a } else { b })
+    }
+
+    #[inline(always)]
+    unsafe fn reciprocal(self) -> Self {
+        Self(self.0.map(f32::recip))
+    }
+
+    #[inline(always)]
+    unsafe fn at_least(self, other: Self) -> u32 {
+        (0..8).fold(0, |bits, lane| bits | u32::from(self.0[lane] >= other.0[lane]) << lane)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    #![expect(
+        clippy::undocumented_unsafe_blocks,
+        reason = "the trait states the one condition: the instructions are there"
+    )]
+
+    use std::arch::x86_64::*;
+
+    use super::Vector;
+
+    impl Vector for __m512 {
+        const LANES: usize = 16;
+
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            unsafe { _mm512_set1_ps(value) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            unsafe { _mm512_loadu_ps(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { _mm512_storeu_ps(to, self) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            unsafe { _mm512_add_ps(self, other) }
+        }
+
+        #[inline(always)]
+        unsafe fn sub(self, other: Self) -> Self {
+            unsafe { _mm512_sub_ps(self, other) }
+        }
+
+        #[inline(always)]
+        unsafe fn mul_add(self, other: Self, sum: Self) -> Self {
+            unsafe { _mm512_fmadd_ps(self, other, sum) }
+        }
+
+        #[inline(always)]
+        unsafe fn abs(self) -> Self {
+            unsafe { _mm512_abs_ps(self) }
+        }
+
+        #[inline(always)]
+        unsafe fn min(self, other: Self) -> Self {
+            unsafe { _mm512_min_ps(self, other) }
+        }
+
+        #[inline(always)]
+        unsafe fn max(self, other: Self) -> Self {
+            unsafe { _mm512_max_ps(self, other) }
+        }
+
+        #[inline(always)]
+        unsafe fn reciprocal(self) -> Self {
+            unsafe {
+                let rough = _mm512_rcp14_ps(self);
+                // Newton's step: r (2 − x r).
+                let left = _mm512_fnmadd_ps(self, rough, _mm512_set1_ps(2.0));
+                _mm512_mul_ps(rough, left)
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn at_least(self, other: Self) -> u32 {
+            unsafe { u32::from(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(self, other)) }
+        }
+    }
+
+    impl Vector for __m256 {
+        const LANES: usize = 8;
+
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            unsafe { _mm256_set1_ps(value) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            unsafe { _mm256_loadu_ps(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { _mm256_storeu_ps(to, self) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            unsafe { _mm256_add_ps(self, other) }
+        }
+
+        #[inline(always)]
+        unsafe fn sub(self, other: Self) -> Self {
+            unsafe { _mm256_sub_ps(self, other) }
+        }
+
+        #[inline(always)]
+        unsafe fn mul_add(self, other: Self, sum: Self) -> Self {
+            unsafe { _mm256_fmadd_ps(self, other, sum) }
+        }
+
+        #[inline(always)]
+        unsafe fn abs(self) -> Self {
+            unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), self) }
+        }
+
+        #[inline(always)]
+        unsafe fn min(self, other: Self) -> Self {
+            unsafe { _mm256_min_ps(self, other) }
+        }
+
+        #[inline(always)]
+        unsafe fn max(self, other: Self) -> Self {
+            unsafe { _mm256_max_ps(self, other) }
+        }
+
+        #[inline(always)]
+        unsafe fn reciprocal(self) -> Self {
+            unsafe {
+                let rough = _mm256_rcp_ps(self);
+                let left = _mm256_fnmadd_ps(self, rough, _mm256_set1_ps(2.0));
+                _mm256_mul_ps(rough, left)
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn at_least(self, other: Self) -> u32 {
+            unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(self, other)).cast_unsigned() }
+        }
+    }
+}
