@@ -95,9 +95,7 @@ fn violations(members: &[Member]) -> Vec<String> {
             let in_tests = *kind == DependencyKind::Development
                 && (dependency == TESTKIT
                     || IN_EXAMPLES.contains(&(folder.as_str(), dependency.as_str())));
-            // A crate's tests may turn on its own features.
-            let itself = *kind == DependencyKind::Development && dependency == folder;
-            if !in_tests && !itself && !allowed.contains(&row(dependency)) {
+            if !in_tests && !allowed.contains(&row(dependency)) {
                 let hint = if dependency == TESTKIT {
                     "testkit is for [dev-dependencies] only".to_owned()
                 } else if allowed.is_empty() {
