@@ -24,6 +24,7 @@ use crate::images::{Images, ImagesError};
 use crate::latency::noise;
 use crate::quality::{self, QualityError};
 use crate::record::{EngineNote, ImagesNote, Measured, Memory, Quality, Speed, Throughput};
+use crate::suite::Probe;
 use crate::timing::{Quantiles, time_runs};
 use crate::{child, memory};
 
@@ -172,12 +173,14 @@ pub fn measure(spec: &CaseSpec, tell: &mut Tell<'_>) -> Result<Measured, Measure
     stages.enter(Stage::Probe)?;
     let probed = quality::probe(train, test, classes, &spec.probe, spec.seed)?;
     stages.enter(Stage::Neighbours)?;
-    let knn = quality::vote(train, test, classes, &spec.probe)?;
+    // A small data set has fewer neighbours than a suite asks for.
+    let neighbours = spec.probe.neighbours.min(train.labels.len());
+    let knn = quality::vote(train, test, classes, &Probe { neighbours, ..spec.probe })?;
     let quality = Quality {
         top1: probed.top1,
         top5: probed.top5,
         knn,
-        knn_neighbours: spec.probe.neighbours,
+        knn_neighbours: neighbours,
         probe_penalty: probed.penalty,
         train_images: train.labels.len(),
         classes,

@@ -54,6 +54,16 @@ enum Verb {
     /// and what is wrong with it.
     #[command(disable_help_flag = true)]
     Data(Forwarded),
+    /// Embed the images of a data set with a model: forwarded to the release build of `nearkin embed`
+    ///
+    /// Every argument is handed on unchanged; `cargo xtask embed --help` shows nearkin's own help.
+    #[command(disable_help_flag = true)]
+    Embed(Forwarded),
+    /// Name and score what a classifier sees: forwarded to the release build of `nearkin predict`
+    ///
+    /// Every argument is handed on unchanged; `cargo xtask predict --help` shows nearkin's own help.
+    #[command(disable_help_flag = true)]
+    Predict(Forwarded),
     /// List, verify and export variants (forwarded to `nearkin zoo`); `zoo new NAME` adds a family
     ///
     /// `zoo list`, `zoo verify` and `zoo export` are handed to the release build of `nearkin`.
@@ -93,6 +103,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Bless(args) => bless::run(&workspace, &args)?,
         Verb::Peers(args) => return peers::run(&workspace, &args),
         Verb::Bench(args) => return forward::run(&workspace, "bench", &args.args),
+        Verb::Embed(args) => return forward::run(&workspace, "embed", &args.args),
+        Verb::Predict(args) => return forward::run(&workspace, "predict", &args.args),
         Verb::Data(args) => return forward::run(&workspace, "data", &args.args),
         Verb::Graph(args) => return forward::run(&workspace, "graph", &args.args),
         Verb::Zoo(args) if args.args.first().is_some_and(|verb| verb == "new") => {

@@ -4,6 +4,7 @@
 mod bench;
 mod data;
 mod graph;
+mod images;
 mod latency;
 mod refusals;
 #[cfg(target_os = "linux")]
