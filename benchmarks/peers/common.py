@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import tomllib
 from importlib import metadata
 
 PACKAGES = ["numpy", "onnx", "onnxruntime", "safetensors", "timm", "torch"]
@@ -77,7 +78,7 @@ def shared():
     return pathlib.Path(os.environ.get("NEARKIN_SHARED") or setting("NEARKIN_ROOT").parent / "shared")
 
 
-def environment(packages=PACKAGES, nearkin_version=True):
+def environment(packages=PACKAGES):
     """Processor, system, versions and revision: what a reader needs to judge a measurement."""
     versions = {"python": platform.python_version()}
     for package in packages:
@@ -91,12 +92,19 @@ def environment(packages=PACKAGES, nearkin_version=True):
         "logical_processors": os.cpu_count(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "load_average_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "nearkin": version(),
         "revision": revision(),
         "versions": versions,
     }
-    if nearkin_version:
-        about["nearkin"] = nearkin("--version").strip()
     return about
+
+
+def version():
+    """`nearkin 0.1.0`: what the binary says, or the workspace where a script does without the binary."""
+    if os.environ.get("NEARKIN"):
+        return nearkin("--version").strip()
+    manifest = tomllib.loads((setting("NEARKIN_ROOT") / "Cargo.toml").read_text(encoding="utf-8"))
+    return f"nearkin {manifest['workspace']['package']['version']}"
 
 
 def processor():

@@ -265,7 +265,7 @@ def main():
     root, found = photographs(arguments)
     out = arguments.out or root / "benchmarks" / "results"
     settings = {"images": len(found), "threads": arguments.threads, "rounds": arguments.rounds}
-    environment = common.environment(["numpy", "pillow", "timm", "torch", "torchvision"], nearkin_version=False)
+    environment = common.environment(["numpy", "pillow", "timm", "torch", "torchvision"])
     report = {"environment": environment, "settings": settings, "equality": {}, "cases": []}
     with tempfile.TemporaryDirectory() as folder:
         photos = pathlib.Path(folder) / "photos.txt"

@@ -10,7 +10,7 @@ use nearkin_zoo::Registry;
 use crate::build::Build;
 use crate::engine::{self, EngineError, EngineSpec};
 use crate::environment::{EngineFound, Environment};
-use crate::images::{Images, ImagesError};
+use crate::images::{Images, ImagesError, Reading};
 use crate::log::{LogError, ResultsLog, TORN};
 use crate::machine::Machine;
 use crate::plan::{Conditions, Plan, PlanError, plan};
@@ -21,7 +21,7 @@ use crate::quality::smallest_difference;
 use crate::record::{FORMAT, Record};
 use crate::report::Report;
 use crate::runner::{RunError, Runner};
-use crate::suite::{Suite, SuiteError, is_ascending};
+use crate::suite::{DataSource, Suite, SuiteError, is_ascending};
 use crate::table::{Align, Table};
 use crate::utc;
 
@@ -30,6 +30,10 @@ use crate::utc;
 pub struct Config {
     /// A built-in suite or the path of a suite file.
     pub suite: String,
+    /// A data set in place of the suite's.
+    pub data: Option<PathBuf>,
+    /// How it is read.
+    pub reading: Reading,
     /// Patterns that choose variants; empty for the suite's own cases.
     pub patterns: Vec<String>,
     /// Batch sizes in place of every case's own.
@@ -92,6 +96,8 @@ pub enum BenchError {
 pub struct Bench {
     config: Config,
     suite: Suite,
+    source: DataSource,
+    reading: Reading,
     images: Images,
     environment: Environment,
     plan: Plan,
@@ -108,9 +114,15 @@ impl Bench {
         if let Some(found) = config.batch.as_ref().filter(|batch| !is_ascending(batch)) {
             return Err(BenchError::Batch { found: found.clone() });
         }
-        let images = Images::open(&suite.data)?;
-        let data_sha256 = images.sha256();
         let seed = config.seed.unwrap_or(suite.seed);
+        let reading = Reading { seed, ..config.reading };
+        let source = match (&config.data, &suite.data) {
+            (Some(path), _) => DataSource::Folder(path.clone()),
+            (None, Some(source)) => source.clone(),
+            (None, None) => return Err(ImagesError::NoData { suite: suite.name }.into()),
+        };
+        let images = Images::open(&source, &reading)?;
+        let data_sha256 = images.sha256()?;
         let spec = EngineSpec::from(&config.engine);
         let threads = spec.threads;
         let registry = Registry::standard();
@@ -141,7 +153,7 @@ impl Bench {
             build: Build::this(),
             machine: Machine::this(),
         };
-        Ok(Self { config, suite, images, environment, plan })
+        Ok(Self { config, suite, source, reading, images, environment, plan })
     }
 
     /// The suite's name, for naming a result folder.
@@ -186,23 +198,41 @@ impl Bench {
             .iter()
             .map(|failure| format!("Left out: {}: {}\n", failure.variant, failure.reason))
             .collect();
+        let about_images: String =
+            self.about_images().iter().map(|note| format!("{note}\n")).collect();
         let notice = engine.notice.as_ref().map(|n| format!("{n}\n")).unwrap_or_default();
         format!(
-            "Suite {}: {}\nImages: {}, {} training, {} test, {} classes\nEngine: {}, {threads} \
+            "Suite {}: {}\nImages: {} ({}), {} training, {} test, {} classes\n{about_images}Engine: {}, {threads} \
              threads of {} cores\n{notice}\n{}\n{} cases, at most {:.0} GMACs in all. Nothing was \
              measured.\n{refused}",
             self.suite.name,
             self.suite.about,
-            self.suite.data,
-            self.images.train.len(),
-            self.images.test.len(),
-            self.images.train.classes(),
+            self.source,
+            self.images.format.as_str(),
+            self.images.train.samples.len(),
+            self.images.test.samples.len(),
+            self.images.class_names.len(),
             engine.label(),
             machine.cores,
             table.to_text(),
             self.plan.cases.len(),
             total as f64 / 1e9,
         )
+    }
+
+    /// What is to be said of the images beside their number, a sentence each.
+    fn about_images(&self) -> Vec<String> {
+        let mut notes: Vec<String> = self.images.note.iter().cloned().collect();
+        let aside = &self.images.quarantine;
+        if let Some(first) = aside.first() {
+            notes.push(format!(
+                "{} entries of the data set were set aside, the first: {}: {}",
+                aside.len(),
+                first.name,
+                first.reason
+            ));
+        }
+        notes
     }
 
     /// Measures every case into `folder` and reports.
@@ -243,6 +273,7 @@ impl Bench {
         let preparation = Preparation {
             suite: &self.suite,
             images: &self.images.folder,
+            reading: &self.reading,
             registry: &Registry::standard(),
             environment: &self.environment,
         };
@@ -257,6 +288,7 @@ impl Bench {
         Ok(Report {
             environment: self.environment.clone(),
             smallest_difference: smallest_difference(&outcome.rows),
+            images: self.about_images(),
             rows: outcome.rows,
             failures: [self.plan.refused.clone(), outcome.failures].concat(),
             not_reached: outcome.not_reached,

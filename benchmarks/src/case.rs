@@ -9,8 +9,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::EngineSpec;
+use crate::images::Reading;
 use crate::record::Measured;
 use crate::suite::{Probe, Timing};
+use crate::transform::Transform;
 
 /// Everything that the child process of a case needs to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,16 +21,16 @@ pub struct CaseSpec {
     pub model: PathBuf,
     /// Channels, height and width of its input.
     pub input: [usize; 3],
-    /// Subtracted from every pixel, which lies in [0, 1].
-    pub mean: f32,
-    /// Divides what is left.
-    pub std: f32,
+    /// How images are brought to it.
+    pub transform: Transform,
     /// What runs it, and where.
     pub engine: EngineSpec,
     /// Batch sizes to try for throughput, ascending.
     pub batch: Vec<usize>,
-    /// The folder of the images.
+    /// The data set.
     pub data: PathBuf,
+    /// How it is read.
+    pub reading: Reading,
     /// How embeddings are judged.
     pub probe: Probe,
     /// How often the model is run.

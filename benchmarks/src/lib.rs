@@ -24,6 +24,7 @@ pub mod runner;
 pub mod suite;
 pub mod table;
 pub mod timing;
+pub mod transform;
 mod utc;
 
 pub use utc::stamp;

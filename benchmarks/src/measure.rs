@@ -7,8 +7,13 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Instant;
 
-use ndarray::{Array2, s};
-use nearkin_data::{Interpolation, Part, Preprocess, PreprocessError};
+use std::sync::Arc;
+
+use ndarray::Array2;
+use nearkin_data::{
+    DecodeOptions, EpochError, Evaluate, ListedPart, Loader, LoaderConfig, LoaderError,
+    LoaderReport, Pixels, PreprocessError, Samples,
+};
 use nearkin_metrics::Labelled;
 use nearkin_runtime::{
     EngineChoice, Library, LibraryError, LoadError, Options, ParseOptionError, RunError, Session,
@@ -18,7 +23,8 @@ use crate::case::{CaseSpec, Message, Stage};
 use crate::images::{Images, ImagesError};
 use crate::latency::noise;
 use crate::quality::{self, QualityError};
-use crate::record::{EngineNote, Measured, Memory, Quality, Speed, Throughput};
+use crate::record::{EngineNote, ImagesNote, Measured, Memory, Quality, Speed, Throughput};
+use crate::suite::Probe;
 use crate::timing::{Quantiles, time_runs};
 use crate::{child, memory};
 
@@ -43,6 +49,20 @@ pub enum MeasureError {
     /// The images cannot be brought to the model's input.
     #[error(transparent)]
     Preprocess(#[from] PreprocessError),
+    /// The images cannot be loaded.
+    #[error(transparent)]
+    Loader(#[from] LoaderError),
+    /// An image ended the run.
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
+    /// Not one image of a part could be used.
+    #[error("not one of {images} images could be used, the first: {first}")]
+    NoImage {
+        /// Images of the part.
+        images: usize,
+        /// Name and reason of the first.
+        first: String,
+    },
     /// The embedding's width is not the same in every batch.
     #[error("embedding of image {image}: expected {expected} numbers, found {found}")]
     Width {
@@ -140,29 +160,33 @@ pub fn measure(spec: &CaseSpec, tell: &mut Tell<'_>) -> Result<Measured, Measure
     };
 
     stages.enter(Stage::Embed)?;
-    let Images { train, test, .. } = &Images::read(&spec.data)?;
+    let images = Images::read(&spec.data, &spec.reading)?;
     let batch = speed.best().map_or(1, |best| best.batch);
-    let train_embeddings = embed(&mut session, train, spec, batch)?;
-    let test_embeddings = embed(&mut session, test, spec, batch)?;
+    let train = embed(&mut session, &images.train, spec, batch)?;
+    let test = embed(&mut session, &images.test, spec, batch)?;
     drop(session);
 
-    let classes = train.classes();
-    let train = Labelled { embeddings: train_embeddings.view(), labels: train.labels() };
-    let test = Labelled { embeddings: test_embeddings.view(), labels: test.labels() };
+    let classes = images.class_names.len();
+    let note = images_note(&images, &train.report, &test.report);
+    let train = Labelled { embeddings: train.embeddings.view(), labels: &train.labels };
+    let test = Labelled { embeddings: test.embeddings.view(), labels: &test.labels };
     stages.enter(Stage::Probe)?;
     let probed = quality::probe(train, test, classes, &spec.probe, spec.seed)?;
     stages.enter(Stage::Neighbours)?;
-    let knn = quality::vote(train, test, classes, &spec.probe)?;
+    // A small data set has fewer neighbours than a suite asks for.
+    let neighbours = spec.probe.neighbours.min(train.labels.len());
+    let knn = quality::vote(train, test, classes, &Probe { neighbours, ..spec.probe })?;
     let quality = Quality {
         top1: probed.top1,
         top5: probed.top5,
         knn,
-        knn_neighbours: spec.probe.neighbours,
+        knn_neighbours: neighbours,
         probe_penalty: probed.penalty,
         train_images: train.labels.len(),
         classes,
     };
-    Ok(Measured { quality, speed, memory, engine, stage_s: stages.finish() })
+    let images = Some(note);
+    Ok(Measured { quality, speed, memory, engine, images, stage_s: stages.finish() })
 }
 
 /// A line for the case's log; a log that is gone is no reason to stop.
@@ -194,33 +218,64 @@ fn time(session: &mut Session, spec: &CaseSpec, batch: usize) -> Result<Quantile
     Ok(Quantiles::of(&times).unwrap_or_default())
 }
 
+/// The embeddings of a part's images, their classes, and how they came to the model.
+struct Embedded {
+    embeddings: Array2<f32>,
+    labels: Vec<usize>,
+    report: LoaderReport,
+}
+
 fn embed(
     session: &mut Session,
-    part: &Part,
+    part: &Arc<ListedPart>,
     spec: &CaseSpec,
     batch: usize,
-) -> Result<Array2<f32>, MeasureError> {
-    let [channels, height, width] = spec.input;
-    let preprocess = Preprocess {
-        size: (height, width),
-        channels,
-        mean: vec![spec.mean; channels],
-        std: vec![spec.std; channels],
-        interpolation: Interpolation::Bilinear,
+) -> Result<Embedded, MeasureError> {
+    let evaluate = Evaluate::new(&spec.transform.eval(spec.input))?;
+    let source = Samples::new(Arc::clone(part), DecodeOptions::default(), evaluate);
+    let config = LoaderConfig {
+        threads: spec.engine.threads.get(),
+        strict: spec.reading.strict,
+        ..LoaderConfig::new(batch)
     };
-    let mut batches = part.batches(&preprocess, batch)?;
-    let mut all: Option<Array2<f32>> = None;
-    while let Some(batch) = batches.next_batch() {
+    let mut epoch = Loader::new(Arc::new(source), config)?.epoch(0)?;
+    let (mut values, mut labels, mut width) = (Vec::new(), Vec::new(), None);
+    while let Some(batch) = epoch.next_batch()? {
         let rows = session.embed(batch.images)?;
-        let whole = all.get_or_insert_with(|| Array2::zeros((part.len(), rows.ncols())));
-        if whole.ncols() != rows.ncols() {
-            let (expected, found) = (whole.ncols(), rows.ncols());
-            return Err(MeasureError::Width { image: batch.indices.start, expected, found });
+        let expected = *width.get_or_insert(rows.ncols());
+        if expected != rows.ncols() {
+            let image = batch.indices.first().copied().unwrap_or_default();
+            return Err(MeasureError::Width { image, expected, found: rows.ncols() });
         }
-        whole.slice_mut(s![batch.indices, ..]).assign(&rows);
+        values.extend(rows.iter().copied());
+        // Images without one class were refused when they were listed.
+        labels.extend(batch.classes().unwrap_or_default());
     }
-    // A part is never empty.
-    Ok(all.unwrap_or_default())
+    let report = epoch.report();
+    let Some(width) = width else {
+        let first = report.quarantined.first();
+        let first = first.map(|bad| format!("{}: {}", bad.name, bad.reason)).unwrap_or_default();
+        return Err(MeasureError::NoImage { images: part.samples.len(), first });
+    };
+    let rows = values.len() / width.max(1);
+    // As many values as rows of this width were pushed.
+    let embeddings = Array2::from_shape_vec((rows, width), values).unwrap_or_default();
+    Ok(Embedded { embeddings, labels, report })
+}
+
+fn images_note(images: &Images, train: &LoaderReport, test: &LoaderReport) -> ImagesNote {
+    let in_memory = |part: &ListedPart| {
+        part.samples.iter().all(|sample| matches!(sample.pixels, Pixels::Levels { .. }))
+    };
+    let mut both = train.clone();
+    both.add(test);
+    ImagesNote {
+        from_files: !(in_memory(&images.train) && in_memory(&images.test)),
+        images_per_s: both.images_per_s(),
+        advice: both.advice(),
+        quarantined: both.quarantined,
+        loading: vec![train.clone(), test.clone()],
+    }
 }
 
 /// Tells each stage and counts its seconds.

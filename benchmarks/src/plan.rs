@@ -9,6 +9,7 @@ use nearkin_zoo::{Registry, UnknownVariant};
 use crate::planned::PlannedCase;
 use crate::record::{Failure, WeightsNote};
 use crate::suite::{Input, Suite, SuiteCase, WeightsChoice};
+use crate::transform::{Preparation, Transform};
 
 /// What all cases of a run have in common beside the suite.
 #[derive(Debug, Clone, Copy)]
@@ -127,9 +128,15 @@ fn planned(
     registry: &Registry,
     conditions: &Conditions<'_>,
 ) -> Result<Result<PlannedCase, Failure>, PlanError> {
-    let size = case.img_size;
-    let shape = [input.channels, size, size];
-    let architecture = registry.variant(&case.variant)?.build(&options(shape));
+    let entry = registry.variant(&case.variant)?;
+    let own = entry.variant.config;
+    let (height, width) = case.img_size.map_or(own.image, |size| (size, size));
+    let transform = match input.transform {
+        Preparation::Squash => Transform::squash(input.channels, input.mean, input.std),
+        Preparation::Timm => Transform::timm(&own),
+    };
+    let shape = [input.channels, height, width];
+    let architecture = entry.build(&options(shape));
     let weights = match case.weights {
         WeightsChoice::Init => WeightsNote {
             label: format!("untrained (init seed {})", conditions.seed),
@@ -139,10 +146,11 @@ fn planned(
     };
     let batch: Vec<_> = case.batch.iter().map(usize::to_string).collect();
     let key = format!(
-        "{} weights=init:{} input={}x{size}x{size} batch={} runtime={} device={} threads={} data={}",
+        "{} weights=init:{} input={}x{height}x{width} {} batch={} runtime={} device={} threads={} data={}",
         case.variant,
         conditions.seed,
         input.channels,
+        transform.label(),
         batch.join(","),
         conditions.runtime,
         conditions.device,
@@ -155,7 +163,7 @@ fn planned(
             return Ok(Err(Failure {
                 key,
                 variant: case.variant.clone(),
-                reason: format!("cannot be built at {size}x{size}: {error}"),
+                reason: format!("cannot be built at {height}x{width}: {error}"),
                 stage: None,
                 log: None,
             }));
@@ -171,7 +179,7 @@ fn planned(
         params: architecture.parameter_count(),
         macs: architecture.macs,
         embedding_width: architecture.embedding_width,
-        crop: "none; bilinear resize of the whole image".to_owned(),
+        transform,
     }))
 }
 
@@ -190,8 +198,8 @@ mod tests {
         let patterns: Vec<_> = patterns.iter().map(|&p| p.to_owned()).collect();
         let conditions = Conditions { seed, ..CONDITIONS };
         let mut suite = Suite::load("quick").unwrap();
-        suite.input.img_size = size;
-        suite.cases.iter_mut().for_each(|case| case.img_size = size);
+        suite.input.img_size = Some(size);
+        suite.cases.iter_mut().for_each(|case| case.img_size = Some(size));
         plan(&suite, &patterns, None, &Registry::standard(), &conditions)
     }
 

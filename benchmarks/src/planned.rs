@@ -2,6 +2,7 @@
 
 use crate::record::{Fairness, Measured, Row, WeightsNote};
 use crate::suite::Timing;
+use crate::transform::Transform;
 
 /// The output of every model that serves as its embedding.
 pub const LAYER: &str = "embedding";
@@ -29,7 +30,7 @@ pub struct PlannedCase {
     /// Width of the embedding.
     pub embedding_width: usize,
     /// How an image is brought to the input's size.
-    pub crop: String,
+    pub transform: Transform,
 }
 
 impl PlannedCase {
@@ -63,7 +64,7 @@ impl PlannedCase {
                 resolution: [height, width],
                 dimension: self.embedding_width,
                 layer: LAYER.to_owned(),
-                crop: self.crop.clone(),
+                crop: self.transform.label(),
             },
             batches_given_up,
             case_s,
@@ -91,7 +92,7 @@ pub(crate) mod tests {
             params: 1,
             macs: 10,
             embedding_width: 512,
-            crop: "none".to_owned(),
+            transform: Transform::squash(3, 0.5, 0.5),
         }
     }
 

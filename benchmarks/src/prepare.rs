@@ -14,6 +14,7 @@ use crate::case::CaseSpec;
 use crate::engine::EngineSpec;
 use crate::environment::Environment;
 use crate::files::write_whole;
+use crate::images::Reading;
 use crate::plan::options;
 use crate::planned::PlannedCase;
 use crate::suite::Suite;
@@ -26,8 +27,10 @@ const INLINE_BYTES: u64 = 1 << 30;
 pub struct Preparation<'a> {
     /// The suite.
     pub suite: &'a Suite,
-    /// The folder of the images.
+    /// The data set.
     pub images: &'a Path,
+    /// How it is read.
+    pub reading: &'a Reading,
     /// The zoo.
     pub registry: &'a Registry,
     /// Engine, threads and seed.
@@ -73,13 +76,12 @@ impl Preparation<'_> {
         drop(weights);
         let path = folder.join("model.onnx");
         write(&model, &architecture, &path)?;
-        let Suite { input, probe, timing, .. } = self.suite;
+        let Suite { probe, timing, .. } = self.suite;
         let Environment { engine, threads, seed, .. } = self.environment;
         Ok(CaseSpec {
             model: path,
             input: case.input,
-            mean: input.mean,
-            std: input.std,
+            transform: case.transform.clone(),
             engine: EngineSpec {
                 runtime: engine.runtime.clone(),
                 device: engine.device.clone(),
@@ -88,6 +90,7 @@ impl Preparation<'_> {
             },
             batch: case.batch.clone(),
             data: self.images.to_owned(),
+            reading: *self.reading,
             probe: *probe,
             timing: *timing,
             seed: *seed,
@@ -123,6 +126,7 @@ mod tests {
         let preparation = Preparation {
             suite: &suite,
             images: Path::new("images"),
+            reading: &Reading::default(),
             registry: &Registry::standard(),
             environment: &environment(),
         };

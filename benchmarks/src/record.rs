@@ -102,6 +102,9 @@ pub struct Measured {
     pub memory: Option<Memory>,
     /// Which engine ran the model, and on what.
     pub engine: EngineNote,
+    /// How the images came to the model; absent in records of earlier versions.
+    #[serde(default)]
+    pub images: Option<ImagesNote>,
     /// Wall-clock seconds of each stage of the child.
     pub stage_s: BTreeMap<String, f64>,
 }
@@ -197,6 +200,21 @@ impl Memory {
     pub fn net_bytes(&self) -> u64 {
         self.peak_bytes.saturating_sub(self.empty_bytes)
     }
+}
+
+/// How the images of a case came to the model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImagesNote {
+    /// Whether they were decoded from files.
+    pub from_files: bool,
+    /// Images per second from file to embedding, over both parts.
+    pub images_per_s: f64,
+    /// What bounded it, in a sentence.
+    pub advice: String,
+    /// Images that could not be used, by name and reason.
+    pub quarantined: Vec<nearkin_data::Quarantined>,
+    /// Where the time went, for each part.
+    pub loading: Vec<nearkin_data::LoaderReport>,
 }
 
 /// Which engine ran the model, and on what.
@@ -295,6 +313,7 @@ pub(crate) mod tests {
                     nodes: [("CPU".to_owned(), 60)].into(),
                     threads: 2,
                 },
+                images: None,
                 stage_s: [("load".to_owned(), 0.25)].into(),
             },
         }

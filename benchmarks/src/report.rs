@@ -19,6 +19,8 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// Cases that were not measured.
     pub failures: Vec<Failure>,
+    /// What is to be said of the images, a sentence each.
+    pub images: Vec<String>,
     /// Cases that were not reached.
     pub not_reached: Vec<String>,
     /// Smallest difference in acc@1 between two rows that this test set can tell from chance;
@@ -72,6 +74,8 @@ impl Report {
                 row.measured.quality.top1.total
             ));
         }
+        notes.extend(self.images.iter().cloned());
+        notes.extend(self.rows.iter().filter_map(images_note));
         if let Some(notice) = &self.environment.engine.notice {
             notes.push(notice.clone());
         }
@@ -182,6 +186,25 @@ impl Report {
     }
 }
 
+/// What went wrong with a case's images, or held it up; nothing for sets in memory.
+fn images_note(row: &Row) -> Option<String> {
+    let images = row.measured.images.as_ref()?;
+    let variant = &row.variant;
+    if let Some(first) = images.quarantined.first() {
+        let count = images.quarantined.len();
+        return Some(format!(
+            "{variant}: {count} images were set aside and count nowhere, the first: {}: {}",
+            first.name, first.reason
+        ));
+    }
+    images.from_files.then(|| {
+        format!(
+            "{variant}: {:.0} images/s from file to embedding; {}",
+            images.images_per_s, images.advice
+        )
+    })
+}
+
 fn cells(row: &Row) -> Vec<String> {
     let (quality, speed) = (&row.measured.quality, &row.measured.speed);
     let Rate { value, low, high, .. } = quality.top1;
@@ -284,6 +307,7 @@ mod tests {
                 log: Some("logs/vgg11.log".to_owned()),
             }],
             not_reached: vec![],
+            images: vec![],
             smallest_difference: Some(0.042),
         }
     }

@@ -325,8 +325,7 @@ mod tests {
         CaseSpec {
             model: model.into(),
             input: case.input,
-            mean: 0.5,
-            std: 0.5,
+            transform: case.transform.clone(),
             engine: EngineSpec {
                 runtime: case.variant.clone(),
                 device: "cpu".to_owned(),
@@ -335,6 +334,7 @@ mod tests {
             },
             batch: case.batch.clone(),
             data: PathBuf::new(),
+            reading: crate::images::Reading::default(),
             probe: suite.probe,
             timing: suite.timing,
             seed: 0,

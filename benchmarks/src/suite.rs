@@ -11,8 +11,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::transform::Preparation;
+
 /// The suites inside the library, as (name, TOML text).
-pub const BUILT_IN: &[(&str, &str)] = &[("quick", include_str!("../suites/quick.toml"))];
+pub const BUILT_IN: &[(&str, &str)] = &[
+    ("quick", include_str!("../suites/quick.toml")),
+    ("photos", include_str!("../suites/photos.toml")),
+];
 
 /// A checked suite.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,8 +28,8 @@ pub struct Suite {
     pub about: String,
     /// Seed of the weights and of every split, where the command line names none.
     pub seed: u64,
-    /// Which images.
-    pub data: DataSource,
+    /// Which images; `None` where the command line has to say.
+    pub data: Option<DataSource>,
     /// What models are given, where a case has nothing of its own.
     pub input: Input,
     /// How embeddings are judged.
@@ -43,7 +48,8 @@ pub struct Suite {
 pub enum DataSource {
     /// A data set that is part of the program, by name.
     BuiltIn(String),
-    /// A folder with the four IDX files of MNIST's naming, each plain or gzip.
+    /// A data set of any format that [`nearkin_data::Listing::open`] knows: a folder, or a file that
+    /// lists images.
     Folder(PathBuf),
 }
 
@@ -60,13 +66,19 @@ impl fmt::Display for DataSource {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// Height and width of the image, in pixels.
-    pub img_size: usize,
+    /// How images are brought to the input.
+    #[serde(default)]
+    pub transform: Preparation,
+    /// Height and width of the image, in pixels; `None` is each variant's own.
+    pub img_size: Option<usize>,
     /// Channels: 1 or 3.
+    #[serde(default = "rgb")]
     pub channels: usize,
-    /// Subtracted from every pixel, which lies in [0, 1].
+    /// Subtracted from every pixel, which lies in [0, 1]; only for [`Preparation::Squash`].
+    #[serde(default = "half")]
     pub mean: f32,
-    /// Divides what is left; above 0.
+    /// Divides what is left; above 0; only for [`Preparation::Squash`].
+    #[serde(default = "half")]
     pub std: f32,
     /// Batch sizes to try for throughput, ascending, each at least 1, never empty.
     pub batch: Vec<usize>,
@@ -103,8 +115,8 @@ pub struct SuiteCase {
     pub variant: String,
     /// Where its weights come from.
     pub weights: WeightsChoice,
-    /// Height and width of the image given to the model, in pixels.
-    pub img_size: usize,
+    /// Height and width of the image given to the model, in pixels; `None` is the variant's own.
+    pub img_size: Option<usize>,
     /// Batch sizes to try for throughput, ascending, each at least 1, never empty.
     pub batch: Vec<usize>,
 }
@@ -163,6 +175,7 @@ struct SuiteFile {
     about: String,
     #[serde(default)]
     seed: u64,
+    #[serde(default)]
     data: DataFile,
     input: Input,
     probe: Probe,
@@ -170,7 +183,7 @@ struct SuiteFile {
     case: Vec<CaseFile>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DataFile {
     set: Option<String>,
@@ -233,9 +246,10 @@ impl Suite {
             &file.name,
         )?;
         let data = match (file.data.set, file.data.folder) {
-            (Some(set), None) => DataSource::BuiltIn(set),
-            (None, Some(folder)) => DataSource::Folder(base.join(folder)),
-            _ => return Err(check.wrong("data", "either `set` or `folder`", "both or none")),
+            (Some(set), None) => Some(DataSource::BuiltIn(set)),
+            (None, Some(folder)) => Some(DataSource::Folder(base.join(folder))),
+            (None, None) => None,
+            _ => return Err(check.wrong("data", "either `set` or `folder`", "both")),
         };
         let input = file.input;
         check.that(
@@ -244,6 +258,14 @@ impl Suite {
             "1 or 3",
             &input.channels,
         )?;
+        check.that(
+            input.channels == 3 || input.transform == Preparation::Squash,
+            "input.channels",
+            "3 for timm's transform",
+            &input.channels,
+        )?;
+        let own_size = input.img_size.is_some() || input.transform == Preparation::Timm;
+        check.that(own_size, "input.img_size", "a number of pixels", "none")?;
         check.that(input.mean.is_finite(), "input.mean", "finite", &input.mean)?;
         check.that(input.std > 0.0 && input.std.is_finite(), "input.std", "above 0", &input.std)?;
         let probe = file.probe;
@@ -274,9 +296,9 @@ impl Suite {
             .case
             .into_iter()
             .map(|case| {
-                let img_size = case.img_size.unwrap_or(input.img_size);
+                let img_size = case.img_size.or(input.img_size);
                 let field = |name| format!("{name} of {}", case.variant);
-                check.that(img_size >= 1, &field("img_size"), "at least 1", &img_size)?;
+                check.that(img_size != Some(0), &field("img_size"), "at least 1", "0")?;
                 let batch = case.batch.unwrap_or_else(|| input.batch.clone());
                 check.that(
                     is_ascending(&batch),
@@ -291,6 +313,14 @@ impl Suite {
         let (name, about, seed) = (file.name, file.about, file.seed);
         Ok(Self { name, about, seed, data, input, probe, timing, cases, sha256 })
     }
+}
+
+fn rgb() -> usize {
+    3
+}
+
+fn half() -> f32 {
+    0.5
 }
 
 /// Whether `batch` holds ascending sizes, each at least 1, and at least one.
@@ -348,8 +378,8 @@ mod tests {
     fn a_case_takes_the_common_size_and_batches_unless_it_names_its_own() {
         let suite = quick_with(|t| format!("{t}\n[[case]]\nvariant = \"x\"\nimg_size = 40\n"));
         let cases = suite.unwrap().cases;
-        assert_eq!((cases[0].img_size, cases[0].batch.as_slice()), (64, &[1, 8, 32][..]));
-        assert_eq!((cases[5].img_size, cases[5].batch.as_slice()), (40, &[1, 8, 32][..]));
+        assert_eq!((cases[0].img_size, cases[0].batch.as_slice()), (Some(64), &[1, 8, 32][..]));
+        assert_eq!((cases[5].img_size, cases[5].batch.as_slice()), (Some(40), &[1, 8, 32][..]));
     }
 
     #[test]
@@ -371,7 +401,8 @@ mod tests {
             ("[1, 8, 32]", "[8, 1]", "batch of"),
             ("[1, 8, 32]", "[]", "batch of"),
             ("name = \"quick\"", "name = \"a/b\"", "name"),
-            ("set = \"digits\"", "", "data"),
+            ("set = \"digits\"", "set = \"digits\"\nfolder = \"x\"", "data"),
+            ("img_size = 64\n", "", "input.img_size"),
         ] {
             let error = quick_with(|t| t.replacen(from, to, 1)).unwrap_err();
             let SuiteError::Value { field: found, .. } = &error else { panic!("{error}") };
@@ -382,7 +413,7 @@ mod tests {
     #[test]
     fn a_relative_folder_begins_at_the_suite_file() {
         let suite = quick_with(|t| t.replace("set = \"digits\"", "folder = \"images\"")).unwrap();
-        assert_eq!(suite.data, DataSource::Folder(Path::new("base").join("images")));
+        assert_eq!(suite.data, Some(DataSource::Folder(Path::new("base").join("images"))));
     }
 
     #[test]

@@ -102,6 +102,9 @@ fn choose(only: &[String]) -> Result<Vec<usize>> {
     Ok((0..STEPS.len()).filter(|&place| wanted(&STEPS[place])).collect())
 }
 
+/// Features off by default that are linted, documented and tested too.
+const FEATURES: &[&str] = &["--features", "nearkin-loss/onnx"];
+
 fn code(place: usize) -> u8 {
     u8::try_from(place).map_or(u8::MAX, |place| FIRST_STEP + place)
 }
@@ -127,18 +130,20 @@ fn library(workspace: &Workspace) -> Result<()> {
 
 fn clippy(workspace: &Workspace) -> Result<()> {
     let mut command = workspace.cargo("clippy");
-    run_command(command.args(["--workspace", "--all-targets", "--", "-D", "warnings"]))
+    command.args(["--workspace", "--all-targets"]).args(FEATURES);
+    run_command(command.args(["--", "-D", "warnings"]))
 }
 
 fn doc(workspace: &Workspace) -> Result<()> {
     let mut command = workspace.cargo("doc");
-    run_command(command.args(["--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+    command.args(["--workspace", "--no-deps"]).args(FEATURES);
+    run_command(command.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 /// One `cargo test` runs the documentation tests too.
 fn test(workspace: &Workspace) -> Result<()> {
     let mut command = workspace.cargo("test");
-    command.arg("--workspace");
+    command.arg("--workspace").args(FEATURES);
     run_command(with_library(&mut command, setup::cpu_library(workspace)?))
 }
 

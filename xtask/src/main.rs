@@ -1,8 +1,9 @@
 //! Repository tasks, run as `cargo xtask VERB`.
 //!
 //! What belongs to the repository is done here: `setup`, `ci`, `bless`, `peers`, `zoo new`. What a
-//! user does anywhere is the `nearkin` binary's: `bench`, `data` and `zoo` are handed to its release build
-//! unchanged. So this crate depends on none of the others, links no runtime, and builds in seconds.
+//! user does anywhere is the `nearkin` binary's: `bench`, `data`, `graph` and `zoo` are handed to its
+//! release build unchanged. So this crate depends on none of the others, links no runtime, and builds
+//! in seconds.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program")]
 
 mod bless;
@@ -53,12 +54,28 @@ enum Verb {
     /// and what is wrong with it.
     #[command(disable_help_flag = true)]
     Data(Forwarded),
+    /// Embed the images of a data set with a model: forwarded to the release build of `nearkin embed`
+    ///
+    /// Every argument is handed on unchanged; `cargo xtask embed --help` shows nearkin's own help.
+    #[command(disable_help_flag = true)]
+    Embed(Forwarded),
+    /// Name and score what a classifier sees: forwarded to the release build of `nearkin predict`
+    ///
+    /// Every argument is handed on unchanged; `cargo xtask predict --help` shows nearkin's own help.
+    #[command(disable_help_flag = true)]
+    Predict(Forwarded),
     /// List, verify and export variants (forwarded to `nearkin zoo`); `zoo new NAME` adds a family
     ///
     /// `zoo list`, `zoo verify` and `zoo export` are handed to the release build of `nearkin`.
     /// `zoo new NAME` belongs to the repository: it makes the crate of a new family.
     #[command(disable_help_flag = true)]
     Zoo(Forwarded),
+    /// Build similarity graphs and look at them: forwarded to the release build of `nearkin graph`
+    ///
+    /// `graph build`, `graph stats` and `graph diff` are handed on unchanged; `cargo xtask graph --help` shows
+    /// nearkin's own help.
+    #[command(disable_help_flag = true)]
+    Graph(Forwarded),
 }
 
 #[derive(clap::Args)]
@@ -86,7 +103,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Bless(args) => bless::run(&workspace, &args)?,
         Verb::Peers(args) => return peers::run(&workspace, &args),
         Verb::Bench(args) => return forward::run(&workspace, "bench", &args.args),
+        Verb::Embed(args) => return forward::run(&workspace, "embed", &args.args),
+        Verb::Predict(args) => return forward::run(&workspace, "predict", &args.args),
         Verb::Data(args) => return forward::run(&workspace, "data", &args.args),
+        Verb::Graph(args) => return forward::run(&workspace, "graph", &args.args),
         Verb::Zoo(args) if args.args.first().is_some_and(|verb| verb == "new") => {
             family::run(&workspace, &args.args)?;
         }

@@ -52,6 +52,12 @@ enum Verb {
     /// Exports one variant of every family and checks it with onnx.checker and shape inference
     #[command(disable_help_flag = true)]
     OnnxCheck(Script),
+    /// Maps of MNIST's 70,000 images by nearkin, PyMDE and umap-learn, interleaved in one run
+    ///
+    /// All start from the same exact neighbours; their time and how well neighbours are kept are
+    /// written as Markdown and JSON into benchmarks/results. Needs MNIST's IDX files (`--data`).
+    #[command(disable_help_flag = true)]
+    Map(Script),
     /// Loads timm's weights into nearkin and compares the outputs with timm's own (needs torch)
     #[command(disable_help_flag = true)]
     TimmCheck(Script),
@@ -67,8 +73,7 @@ struct Script {
 const SCRIPTS: &str = "benchmarks/peers";
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
-    let verb = &args.verb;
-    let (script, requirements, args) = match verb {
+    let (script, requirements, script_args) = match &args.verb {
         Verb::Inference(script) if script.args.iter().any(|arg| arg == "--no-torch") => {
             ("inference.py", "onnx", &script.args)
         }
@@ -76,19 +81,27 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         Verb::Neighbours(script) => ("neighbours.py", "neighbours", &script.args),
         Verb::Preprocess(script) => ("preprocess.py", "torch", &script.args),
         Verb::OnnxCheck(script) => ("onnx_check.py", "onnx", &script.args),
+        Verb::Map(script) => ("map.py", "map", &script.args),
         Verb::TimmCheck(script) => ("timm_check.py", "torch", &script.args),
     };
     let script = workspace.root.join(SCRIPTS).join(script);
-    if args.iter().any(|arg| arg == "--help" || arg == "-h") {
+    if script_args.iter().any(|arg| arg == "--help" || arg == "-h") {
         // The scripts import only the standard library before they parse their arguments.
-        return python_script(Path::new(python()?), &script, args, &[]);
+        return python_script(Path::new(python()?), &script, script_args, &[]);
     }
     let python = environment(workspace, requirements)?;
-    if matches!(verb, Verb::Neighbours(_)) {
-        return neighbours(workspace, &python, &script, args);
-    }
-    if matches!(verb, Verb::Preprocess(_)) {
-        return preprocess(workspace, &python, &script, args);
+    let example = match args.verb {
+        Verb::Preprocess(_) => Some(("nearkin-data", "preprocess", "NEARKIN_PREPROCESS")),
+        Verb::Map(_) => Some(("nearkin-graph", "map", "NEARKIN_MAP")),
+        Verb::Neighbours(_) => Some(("nearkin-graph", "neighbours", "NEARKIN_NEIGHBOURS")),
+        _ => None,
+    };
+    if let Some(example) = example {
+        let more = match args.verb {
+            Verb::Neighbours(_) => vec![("NEARKIN_KIDDO", kiddo(workspace)?)],
+            _ => vec![],
+        };
+        return with_example(workspace, &python, &script, script_args, example, more);
     }
     run_command(workspace.cargo("build").args(["--release", "--package", "nearkin"]))?;
     let nearkin =
@@ -99,7 +112,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     python_script(
         &python,
         &script,
-        args,
+        script_args,
         &[
             ("NEARKIN", nearkin),
             ("NEARKIN_ROOT", workspace.root.clone()),
@@ -109,53 +122,43 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     )
 }
 
-/// Builds what the neighbour benchmark measures, and runs it.
-fn neighbours(
-    workspace: &Workspace,
-    python: &Path,
-    script: &Path,
-    args: &[OsString],
-) -> Result<ExitCode> {
-    let mut own = workspace.cargo("build");
-    run_command(own.args(["--release", "--package", "nearkin-graph", "--example", "neighbours"]))?;
-    // In a workspace of its own, so that what kiddo needs is no dependency of the project.
+/// Builds the program that times kiddo, in a workspace of its own, so that what kiddo needs is no
+/// dependency of the project.
+fn kiddo(workspace: &Workspace) -> Result<PathBuf> {
     let target = workspace.target.join("peers").join("kiddo");
     let mut kiddo = workspace.cargo_in("benchmarks/peers/kiddo", "build");
     run_command(kiddo.args(["--release", "--locked", "--target-dir"]).arg(&target))?;
-    let named = |name: &str| format!("{name}{}", env::consts::EXE_SUFFIX);
-    let work = workspace.target.join("peers").join("neighbours");
-    fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
-    let examples = workspace.target.join("release").join("examples");
-    python_script(
-        python,
-        script,
-        args,
-        &[
-            ("NEARKIN_NEIGHBOURS", examples.join(named("neighbours"))),
-            ("NEARKIN_KIDDO", target.join("release").join(named("kiddo-peer"))),
-            ("NEARKIN_ROOT", workspace.root.clone()),
-            ("NEARKIN_PEERS_WORK", work),
-        ],
-    )
+    Ok(target.join("release").join(format!("kiddo-peer{}", env::consts::EXE_SUFFIX)))
 }
 
-/// A script that needs no model: it builds a program of `nearkin-data` alone.
-fn preprocess(
+/// Runs a script that measures one crate: it needs that crate's example program, and not the binary
+/// with its engines.
+///
+/// - `package`, `name`: the example; `variable`: how the script is told where it is.
+/// - `more`: further variables of the script.
+fn with_example(
     workspace: &Workspace,
     python: &Path,
     script: &Path,
     args: &[OsString],
+    (package, name, variable): (&str, &str, &str),
+    more: Vec<(&str, PathBuf)>,
 ) -> Result<ExitCode> {
-    let example = ["--release", "--package", "nearkin-data", "--example", "preprocess"];
-    run_command(workspace.cargo("build").args(example))?;
-    let program = format!("preprocess{}", env::consts::EXE_SUFFIX);
+    run_command(workspace.cargo("build").args([
+        "--release",
+        "--package",
+        package,
+        "--example",
+        name,
+    ]))?;
+    let program = format!("{name}{}", env::consts::EXE_SUFFIX);
     let program = workspace.target.join("release").join("examples").join(program);
-    python_script(
-        python,
-        script,
-        args,
-        &[("NEARKIN_PREPROCESS", program), ("NEARKIN_ROOT", workspace.root.clone())],
-    )
+    let work = workspace.target.join("peers").join(name);
+    fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
+    let root = workspace.root.clone();
+    let own = [(variable, program), ("NEARKIN_ROOT", root), ("NEARKIN_PEERS_WORK", work)];
+    let variables: Vec<_> = own.into_iter().chain(more).collect();
+    python_script(python, script, args, &variables)
 }
 
 fn python_script(
@@ -188,11 +191,15 @@ fn environment(workspace: &Workspace, requirements: &str) -> Result<PathBuf> {
         folder.join("bin").join("python")
     };
     let record = folder.join("requirements.sha256");
-    // One list may include another, so all count.
-    let sums = ["onnx", "torch", "neighbours"].map(|name| {
+    // One list includes another, so those count as well.
+    let mut lists = vec!["onnx", "torch"];
+    if !lists.contains(&requirements) {
+        lists.push(requirements);
+    }
+    let sums = lists.into_iter().map(|name| {
         files::sha256(&workspace.root.join(SCRIPTS).join(format!("requirements-{name}.txt")))
     });
-    let sum = sums.into_iter().collect::<Result<Vec<_>>>()?.join("\n");
+    let sum = sums.collect::<Result<Vec<_>>>()?.join("\n");
     if fs::read_to_string(&record).is_ok_and(|made| made == sum) {
         return Ok(python);
     }

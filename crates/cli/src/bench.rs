@@ -6,6 +6,7 @@ use anyhow::{Context as _, anyhow};
 use nearkin_bench::bench::{Bench, BenchError, Children, Config};
 use nearkin_bench::engine::EngineError;
 use nearkin_bench::files::write_whole;
+use nearkin_bench::images::{ImagesError, Reading};
 use nearkin_bench::log::LogError;
 use nearkin_bench::plan::PlanError;
 use nearkin_bench::suite::SuiteError;
@@ -25,15 +26,31 @@ use crate::{Ended, interrupt, output};
     nearkin bench --arch 'vit*,convnext_atto'      variants of your choice, same protocol\n  \
     nearkin bench --runtime tract --threads 1      another engine\n  \
     nearkin bench --out results --json all.json    choose where results go\n  \
+    nearkin bench --data photos/                   your images, each variant's own transform\n  \
     nearkin bench --out results --resume           go on after an interruption\n\n\
     A suite is a TOML file; benchmarks/suites/quick.toml of the repository shows every key.\n\
-    Its images are the built-in digits or a folder of IDX files named as MNIST's are.\n\
+    A data set may be a folder for each class, IDX files, CIFAR, Pascal VOC (its objects), ImageNet,\n\
+    tar shards, or a table of paths and labels; `nearkin data list PATH` shows what is found.\n\
     The result folder holds results.jsonl (one line per case, the environment in the first),\n\
     results.md, results.csv and the log of each case. Exit codes: nearkin --help.")]
 pub(crate) struct Arguments {
-    /// A built-in suite (quick) or the path of a suite file.
-    #[arg(long, value_name = "NAME|FILE", default_value = "quick")]
-    suite: String,
+    /// A built-in suite (quick, photos) or the path of a suite file [default: photos with --data,
+    /// else quick].
+    #[arg(long, value_name = "NAME|FILE")]
+    suite: Option<String>,
+
+    /// The images: a data set of any known format, in place of the suite's.
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+
+    /// Share of each class to test on, where the data set has one part only.
+    #[arg(long, value_name = "SHARE", default_value_t = Reading::default().test_share,
+        value_parser = share)]
+    test_share: f64,
+
+    /// End with an error at the first image that cannot be used, instead of setting it aside.
+    #[arg(long)]
+    strict: bool,
 
     /// Measure the zoo's variants that match, instead of the suite's own cases.
     #[arg(long, value_name = "GLOB,…", value_delimiter = ',')]
@@ -81,6 +98,15 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    if share > 0.0 && share < 1.0 {
+        Ok(share)
+    } else {
+        Err("expected a share above 0 and below 1".to_owned())
+    }
+}
+
 impl Arguments {
     pub(crate) fn run(&self, quiet: bool) -> Ended {
         let interrupted = interrupt::flag();
@@ -88,7 +114,16 @@ impl Arguments {
             .context("cannot find this program's own file, to start it for each case")
             .or_exit(Exit::Unavailable)?;
         let config = Config {
-            suite: self.suite.clone(),
+            suite: self
+                .suite
+                .clone()
+                .unwrap_or_else(|| if self.data.is_some() { "photos" } else { "quick" }.to_owned()),
+            data: self.data.clone(),
+            reading: Reading {
+                test_share: self.test_share,
+                strict: self.strict,
+                ..Reading::default()
+            },
             patterns: self.arch.clone(),
             batch: (!self.batch.is_empty()).then(|| self.batch.clone()),
             seed: self.seed,
@@ -161,6 +196,7 @@ fn failure(error: BenchError) -> Failure {
     let exit = match &error {
         BenchError::Suite(SuiteError::Unknown { .. }) | BenchError::Batch { .. } => Exit::Usage,
         BenchError::Plan(PlanError::UnknownVariant(_)) => Exit::Usage,
+        BenchError::Images(ImagesError::NoData { .. }) => Exit::Usage,
         BenchError::Suite(_) | BenchError::Images(_) | BenchError::Plan(_) => Exit::BadInput,
         BenchError::Engine(EngineError::Interrupted) => Exit::Interrupted,
         BenchError::Engine(_) => Exit::Unavailable,
@@ -186,6 +222,14 @@ mod tests {
         assert_eq!(found, base.path().join("quick-20260102T000000Z"));
         assert_eq!(latest(base.path(), "absent"), None);
         assert_eq!(latest(&base.path().join("absent"), "quick"), None);
+    }
+
+    #[test]
+    fn a_share_lies_between_zero_and_one() {
+        assert_eq!(share("0.25"), Ok(0.25));
+        for text in ["0", "1", "nan", "-0.1", "x"] {
+            assert!(share(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -7,11 +7,15 @@ mod bench;
 mod children;
 mod completions;
 mod data;
+mod embed;
 mod engine_arguments;
 mod exit;
+mod graph;
 mod interrupt;
 mod latency;
+mod model;
 mod output;
+mod predict;
 mod zoo;
 
 use std::io::Write as _;
@@ -41,6 +45,9 @@ enum Command {
     Bench(Box<bench::Arguments>),
     Data(data::Arguments),
     Zoo(zoo::Arguments),
+    Embed(Box<embed::Arguments>),
+    Predict(Box<predict::Arguments>),
+    Graph(graph::Arguments),
     Completions(completions::Arguments),
     #[command(hide = true)]
     Case(children::CaseArguments),
@@ -59,6 +66,9 @@ fn after_help() -> String {
            nearkin data check PATH              what a data set holds, and what is wrong with it\n  \
            nearkin zoo list                     every variant, what it costs and returns\n  \
            nearkin zoo export resnet18 -o F     a variant as an ONNX file\n  \
+           nearkin embed MODEL photos/ -o E.npy  embeddings of your images\n  \
+           nearkin predict MODEL photos/        what a classifier sees, and how often it is right\n  \
+           nearkin graph stats F                what a similarity graph is like\n  \
            nearkin help bench                   all options of a command\n  \
            nearkin completions bash > FILE      completions for your shell\n\n{}",
         exit::help()
@@ -71,6 +81,9 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => arguments.run(quiet),
         Command::Data(arguments) => arguments.run(quiet),
         Command::Zoo(arguments) => arguments.run(quiet),
+        Command::Embed(arguments) => arguments.run(quiet),
+        Command::Predict(arguments) => arguments.run(quiet),
+        Command::Graph(arguments) => arguments.run(quiet),
         Command::Completions(arguments) => arguments.run(),
         Command::Case(arguments) => arguments.run(),
         Command::Engine(arguments) => arguments.run(),

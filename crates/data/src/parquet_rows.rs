@@ -2,10 +2,13 @@
 //!
 //! Compression: none, Snappy or gzip. Others name their codec in the error.
 
+use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
+use bytes::Bytes;
+use parquet::column::page::Page;
+use parquet::file::reader::{ChunkReader, FileReader, Length, SerializedFileReader};
 use parquet::record::Field;
 use parquet::record::reader::RowIter;
 use parquet::schema::types::Type;
@@ -24,8 +27,72 @@ pub fn read_parquet_rows(
     catch_unwind(AssertUnwindSafe(|| read(table))).unwrap_or(Err(ManifestFault::Damaged))
 }
 
+/// A file, or a place in it, beyond whose end a read is an error: the library skips what a page header
+/// claims, billions of values, without noticing that there are none left.
+struct Ending<R>(R);
+
+impl<R: ChunkReader> Length for Ending<R> {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+}
+
+impl<R: ChunkReader> ChunkReader for Ending<R> {
+    type T = Ending<R::T>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        self.0.get_read(start).map(Ending)
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        // Before anything is allocated for them.
+        if start.checked_add(length as u64).is_none_or(|end| end > self.len()) {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        self.0.get_bytes(start, length)
+    }
+}
+
+impl<R: Read> Read for Ending<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(buffer)? {
+            0 if !buffer.is_empty() => Err(io::ErrorKind::UnexpectedEof.into()),
+            count => Ok(count),
+        }
+    }
+}
+
+/// The library reserves memory for as many values as a dictionary claims, before it reads one; here
+/// a claim of more values than bytes, of which each takes one at least, is refused.
+fn refuse_lying_dictionaries<R: ChunkReader + 'static>(
+    reader: &SerializedFileReader<R>,
+    wanted: &[usize],
+) -> Result<(), ManifestFault> {
+    let schema = reader.metadata().file_metadata().schema_descr();
+    for group in 0..reader.num_row_groups() {
+        let group = reader.get_row_group(group)?;
+        let leaves = (0..schema.num_columns().min(group.num_columns()))
+            .filter(|&leaf| wanted.contains(&schema.get_column_root_idx(leaf)));
+        for leaf in leaves {
+            let mut pages = group.get_column_page_reader(leaf)?;
+            while let Some(next) = pages.peek_next_page()? {
+                if !next.is_dict {
+                    pages.skip_next_page()?;
+                    continue;
+                }
+                if let Some(Page::DictionaryPage { buf, num_values, .. }) = pages.get_next_page()?
+                    && num_values as usize > buf.len()
+                {
+                    return Err(ManifestFault::Damaged);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 fn read(table: impl ChunkReader + 'static) -> Result<Vec<ManifestRow>, ManifestFault> {
-    let reader = SerializedFileReader::new(table)?;
+    let reader = SerializedFileReader::new(Ending(table))?;
     let schema = reader.metadata().file_metadata().schema_descr().root_schema_ptr();
     let fields = schema.get_fields();
     let header: Vec<String> = fields.iter().map(|field| field.name().to_owned()).collect();
@@ -33,6 +100,7 @@ fn read(table: impl ChunkReader + 'static) -> Result<Vec<ManifestRow>, ManifestF
     // Only these columns are read; they keep the file's order.
     let mut wanted: Vec<usize> = [Some(path), label, split].into_iter().flatten().collect();
     wanted.sort_unstable();
+    refuse_lying_dictionaries(&reader, &wanted)?;
     let projected = Type::group_type_builder(schema.name())
         .with_fields(wanted.iter().map(|&column| Arc::clone(&fields[column])).collect())
         .build()?;

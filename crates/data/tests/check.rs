@@ -1,6 +1,8 @@
 //! The check of a data set that has every fault, and of real ones where they are there.
 #![expect(clippy::unwrap_used, reason = "what a test cannot read ends it")]
 
+mod shared_folder;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -143,7 +145,12 @@ fn json_keeps_everything_and_the_table_cuts_long_lists() {
             || table.contains("train/dog/empty.png: expected an image"),
         "{table}"
     );
-    assert!(table.ends_with("problems: 3 broken, 2 leaked, 1 labelled differently\n"), "{table}");
+    assert!(
+        table.ends_with(
+            "problems: 3 broken; 2 leaked, 1 of them near only; 1 labelled differently\n"
+        ),
+        "{table}"
+    );
     // Twenty copies of one image, named to upset a terminal.
     let images = Arc::new(Array4::from_shape_fn((1, 1, 8, 8), |(_, _, y, x)| (31 * y + x) as u8));
     let mut set = in_memory(vec![(images, Split::Train, Target::Class(0)); 20]);
@@ -205,4 +212,39 @@ fn the_digits_hold_no_leak() {
     let report = checked(&fixture("digits"));
     assert_eq!(report.data.images, 1797);
     assert!(report.leakage.iter().all(|leak| leak.distance.is_some()), "{report}");
+}
+
+#[test]
+fn mnist_repeats_no_image_and_has_a_few_ones_that_look_the_same() {
+    let Some(folder) = shared_folder::shared("mnist") else { return };
+    let mnist = Listing::open(&folder, &OpenOptions::default()).unwrap();
+    let report = checked(&mnist);
+    assert_eq!((report.data.images, report.duplicates.len()), (70_000, 0));
+    assert!(report.broken.is_empty() && report.flat.is_empty() && report.conflicts.is_empty());
+    // Of 45,000 pairs whose hashes differ in 2 bits at most, the correlation leaves a handful.
+    let near: usize = report.near_duplicates.iter().map(|group| group.images.len()).sum();
+    assert!(near < 100 && report.leakage.len() < 10, "{near} near, {report}");
+    let one = |leak: &Match| leak.image.label.as_deref() == Some("1");
+    assert!(report.leakage.iter().all(one), "{report}");
+}
+
+#[test]
+fn the_subset_of_cifar_10_is_found_in_the_full_test_set() {
+    let (subset, full) =
+        (shared_folder::shared("cifar-10-10pct"), shared_folder::shared("cifar-10-test"));
+    let (Some(subset), Some(full)) = (subset, full) else { return };
+    let open = |folder: &Path| Listing::open(folder, &OpenOptions::default()).unwrap();
+    let report = check(&open(&subset), Some(&open(&full)), &CheckOptions::default(), |_, _| {});
+    let equal = |m: &&Match| m.distance.is_none() && m.image.part == Split::Test;
+    assert_eq!(report.unwrap().found_in_against.iter().filter(equal).count(), 1000);
+}
+
+#[test]
+fn the_photographs_of_imagenet_and_voc_are_sound() {
+    for (name, images) in [("imagenet-sample/dev", 200), ("voc2007-sample/VOCdevkit", 184)] {
+        let Some(folder) = shared_folder::shared(name) else { return };
+        let report = checked(&Listing::open(&folder, &OpenOptions::default()).unwrap());
+        assert_eq!(report.data.images, images);
+        assert!(!report.has_problems() && report.near_duplicates.is_empty(), "{report}");
+    }
 }

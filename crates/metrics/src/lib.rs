@@ -28,6 +28,7 @@ mod side;
 mod special;
 pub mod statistics;
 mod top_k;
+mod trustworthiness;
 mod within;
 
 pub use accuracy::{Accuracy, AccuracyError, top_k_accuracy};
@@ -42,6 +43,7 @@ pub use statistics::{
     Interval, TYPICAL_DISCORDANT_SHARE, quantile, smallest_detectable_difference, wilson_interval,
 };
 pub use top_k::{Neighbours, top_k, top_k_within};
+pub use trustworthiness::{Faithfulness, TrustworthinessError, faithfulness, faithfulness_at};
 pub use within::{Within, within_distance};
 
 /// Values in \[0, 1) that look drawn at random, for tests.

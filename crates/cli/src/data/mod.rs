@@ -46,11 +46,11 @@ const FORMATS: [Format; 8] = [
     Format::Manifest,
     Format::Tar,
 ];
-const SPLITS: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
+pub(crate) const SPLITS: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
 
 /// The data set that a verb reads.
 #[derive(Debug, clap::Args)]
-struct Source {
+pub(crate) struct Source {
     /// The folder or file of the data set.
     #[arg(value_name = "PATH")]
     path: PathBuf,
@@ -61,11 +61,11 @@ struct Source {
 
     /// Let one broken image or entry end the command, with exit code 3, instead of listing it.
     #[arg(long)]
-    strict: bool,
+    pub(crate) strict: bool,
 }
 
 impl Source {
-    fn open(&self) -> Result<Listing, Failure> {
+    pub(crate) fn open(&self) -> Result<Listing, Failure> {
         open(&self.path, self.format, self.strict)
     }
 }
@@ -76,7 +76,7 @@ fn open(path: &Path, format: Option<Format>, strict: bool) -> Result<Listing, Fa
 }
 
 /// A parser of one of `values` by its name.
-fn named<T: Copy + Send + Sync + 'static, const N: usize>(
+pub(crate) fn named<T: Copy + Send + Sync + 'static, const N: usize>(
     values: [T; N],
     name: fn(T) -> &'static str,
 ) -> impl clap::builder::TypedValueParser<Value = T> {
@@ -88,7 +88,7 @@ fn named<T: Copy + Send + Sync + 'static, const N: usize>(
 }
 
 /// The label as manifests write it: class names joined by `;`, empty without one.
-fn label(listing: &Listing, target: &Target) -> String {
+pub(crate) fn label(listing: &Listing, target: &Target) -> String {
     let classes = match target {
         Target::Unlabelled => &[],
         Target::Class(class) => std::slice::from_ref(class),
@@ -102,7 +102,7 @@ fn label(listing: &Listing, target: &Target) -> String {
 }
 
 /// A line of tab-separated cells; a cell that would break it is quoted as CSV quotes.
-fn tsv<const N: usize>(cells: [&str; N]) -> String {
+pub(crate) fn tsv<const N: usize>(cells: [&str; N]) -> String {
     let cell = |cell: &str| {
         if cell.contains(['\t', '\n', '\r', '"']) {
             format!("\"{}\"", cell.replace('"', "\"\""))

@@ -19,7 +19,7 @@ fn a_check_names_every_problem_and_ends_with_its_own_code() {
         "train/dog/empty.png: expected an image, found an empty file",
         "train train/cat/is-a-dog.png [cat] = train train/dog/dog0.png [dog]",
         "test test/cat/leaked.png [cat] = train train/cat/cat2.png [cat]",
-        "problems: 3 broken, 2 leaked, 1 labelled differently",
+        "problems: 3 broken; 2 leaked, 1 of them near only; 1 labelled differently",
     ];
     expect(&ran, 6, &parts);
     assert_eq!(ran.stderr, "", "no bar where nobody looks");

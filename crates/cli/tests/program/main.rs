@@ -3,6 +3,8 @@
 
 mod bench;
 mod data;
+mod graph;
+mod images;
 mod latency;
 mod refusals;
 #[cfg(target_os = "linux")]

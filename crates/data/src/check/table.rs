@@ -198,18 +198,23 @@ fn clean(text: &str) -> String {
 }
 
 fn verdict(check: &Check) -> String {
+    let matched = |found: &[Match], what| {
+        let near = found.iter().filter(|found| found.distance.is_some()).count();
+        let near = if near > 0 { format!(", {near} of them near only") } else { String::new() };
+        (found.len(), format!("{} {what}{near}", found.len()))
+    };
     let counts = [
-        (check.broken.len(), "broken"),
-        (check.leakage.len(), "leaked"),
-        (check.found_in_against.len(), "in the other data set"),
-        (check.conflicts.len(), "labelled differently"),
+        (check.broken.len(), format!("{} broken", check.broken.len())),
+        matched(&check.leakage, "leaked"),
+        matched(&check.found_in_against, "in the other data set"),
+        matched(&check.conflicts, "labelled differently"),
     ];
     let found: Vec<String> =
-        counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        counts.into_iter().filter(|(n, _)| *n > 0).map(|(_, text)| text).collect();
     if found.is_empty() {
         "no problems".to_owned()
     } else {
-        format!("problems: {}", found.join(", "))
+        format!("problems: {}", found.join("; "))
     }
 }
 

@@ -135,7 +135,10 @@ static void idct(j_decompress_ptr cinfo, jpeg_component_info *component, JCOEFPT
   int i = component->component_index;
   if (cinfo->output_iMCU_row < jpeg->first_row || cinfo->output_iMCU_row >= jpeg->end_row) return;
   if (column < jpeg->first_column[i] || column >= jpeg->end_column[i]) return;
-  jpeg->kernels.idct(coefficients, component->quant_table->quantval, rows, column);
+  /* A component that no scan has brought has no table yet; libjpeg then multiplies by 0. */
+  static const UINT16 none[DCTSIZE2];
+  const UINT16 *quantisers = component->quant_table == NULL ? none : component->quant_table->quantval;
+  jpeg->kernels.idct(coefficients, quantisers, rows, column);
 }
 
 static void convert(j_decompress_ptr cinfo, JSAMPIMAGE in, JDIMENSION row, JSAMPARRAY out, int count) {

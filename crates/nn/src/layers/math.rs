@@ -75,6 +75,14 @@ impl Scope {
         if axes.is_empty() { x } else { self.sum(x, &axes) }
     }
 
+    /// The mean of all elements, a scalar.
+    pub fn mean_all(&self, x: Value) -> Value {
+        let axes: Vec<i64> = (0..self.dims(x).len() as i64).collect();
+        let inputs = [x, self.ints(&axes)];
+        let attributes = vec![attr("keepdims", 0i64)];
+        if axes.is_empty() { x } else { self.op(None, "ReduceMean", &inputs, attributes) }
+    }
+
     /// The largest over `axes`, which stay with length 1.
     pub fn max_keep(&self, x: Value, axes: &[i64]) -> Value {
         self.op(None, "ReduceMax", &[x, self.ints(axes)], vec![attr("keepdims", 1i64)])
@@ -98,6 +106,27 @@ impl Scope {
     /// Not x, of booleans.
     pub fn not(&self, x: Value) -> Value {
         self.op(None, "Not", &[x], vec![])
+    }
+
+    /// Both, of booleans.
+    pub fn and(&self, a: Value, b: Value) -> Value {
+        self.op(None, "And", &[a, b], vec![])
+    }
+
+    /// `x`, along which no gradient flows.
+    ///
+    /// A cast to f64 and back: it changes no value, any engine runs it, and a gradient follows f32
+    /// only.
+    pub fn stop_gradient(&self, x: Value) -> Value {
+        let cast = |x, to: ElementType| {
+            self.op(None, "Cast", &[x], vec![attr("to", i64::from(to.code()))])
+        };
+        cast(cast(x, ElementType::Double), ElementType::Float)
+    }
+
+    /// Sums from the first position to each along `axis`.
+    pub fn running_sum(&self, x: Value, axis: i64) -> Value {
+        self.op(None, "CumSum", &[x, self.ints(&[axis])], vec![])
     }
 
     /// 1 where `x` holds, else 0; numbers of other types become f32.
