@@ -37,6 +37,12 @@ enum Verb {
     /// nearly all of it torch; `--no-torch` leaves torch out of both.
     #[command(disable_help_flag = true)]
     Inference(Script),
+    /// Distances and retrieval next to scipy, scikit-learn, numpy and pytorch-metric-learning
+    ///
+    /// Builds one small program and no runtime, lets the engines take turns, compares their results,
+    /// measures the memory of a large retrieval, and writes into benchmarks/results.
+    #[command(disable_help_flag = true)]
+    Metrics(Script),
     /// Nearest neighbours next to faiss, kiddo, linfa-nn, pynndescent and NSL's builder
     ///
     /// Builds two small programs (nearkin's engines, and kiddo in a workspace of its own) and no runtime,
@@ -78,6 +84,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
             ("inference.py", "onnx", &script.args)
         }
         Verb::Inference(script) => ("inference.py", "torch", &script.args),
+        Verb::Metrics(script) => ("metrics.py", "metrics", &script.args),
         Verb::Neighbours(script) => ("neighbours.py", "neighbours", &script.args),
         Verb::Preprocess(script) => ("preprocess.py", "torch", &script.args),
         Verb::OnnxCheck(script) => ("onnx_check.py", "onnx", &script.args),
@@ -93,6 +100,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let example = match args.verb {
         Verb::Preprocess(_) => Some(("nearkin-data", "preprocess", "NEARKIN_PREPROCESS")),
         Verb::Map(_) => Some(("nearkin-graph", "map", "NEARKIN_MAP")),
+        Verb::Metrics(_) => Some(("nearkin-metrics", "metrics", "NEARKIN_METRICS")),
         Verb::Neighbours(_) => Some(("nearkin-graph", "neighbours", "NEARKIN_NEIGHBOURS")),
         _ => None,
     };
