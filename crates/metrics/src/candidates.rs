@@ -211,6 +211,63 @@ impl Rows {
             .collect()
     }
 
+    /// The k nearest of every row in an order that is exact but within runs of points that are all alike the row, or
+    /// all unlike it: bounds decide, and only runs of both kinds are ranked directly. The first numbers mean nothing.
+    pub(crate) fn finish_alike(
+        &mut self,
+        search: &Search<'_>,
+        is_alike: &(dyn Fn(usize, u32) -> bool + Sync),
+    ) -> Vec<Vec<(f64, u32)>> {
+        (0..self.len())
+            .map(|row| {
+                self.narrow(search, row);
+                let query = self.first + row;
+                let Row { candidates, square, best } = &mut self.rows[row];
+                let best = std::mem::replace(best, Best::new(search.k));
+                let known = best.into_sorted().into_iter().map(|(rank, point)| {
+                    let score = search.frame.score(rank, *square) as f32;
+                    (score, score, point)
+                });
+                let spreads = &search.frame.spreads;
+                let bounded = std::mem::take(candidates).into_iter().map(|(upper, point)| {
+                    let spread = spreads.get(point as usize).copied().unwrap_or_default();
+                    (upper, upper - spread, point)
+                });
+                let mut all: Vec<(f32, f32, u32)> = known.chain(bounded).collect();
+                all.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.2.cmp(&b.2)));
+                let mut near = Vec::with_capacity(search.k + 8);
+                let mut rest = &all[..];
+                while near.len() < search.k && !rest.is_empty() {
+                    let (mut length, mut lowest) = (0, f32::INFINITY);
+                    while let Some(&(upper, lower, _)) = rest.get(length) {
+                        // Surely behind all of the run, as are those that follow.
+                        if length > 0 && upper < search.frame.threshold(f64::from(lowest), *square)
+                        {
+                            break;
+                        }
+                        lowest = lowest.min(lower);
+                        length += 1;
+                    }
+                    let (run, others) = rest.split_at(length);
+                    rest = others;
+                    let start = near.len();
+                    near.extend(run.iter().map(|&(_, _, point)| (0.0, point)));
+                    let alike = is_alike(query, run[0].2);
+                    if run.iter().any(|&(_, _, point)| is_alike(query, point) != alike) {
+                        for entry in &mut near[start..] {
+                            entry.0 = search.rank(query, entry.1);
+                        }
+                        near[start..].sort_unstable_by(|a: &(f64, u32), b: &(f64, u32)| {
+                            a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
+                        });
+                    }
+                }
+                near.truncate(search.k);
+                near
+            })
+            .collect()
+    }
+
     /// Enters neighbours that were settled before.
     pub(crate) fn restore(&mut self, search: &Search<'_>, row: usize, near: &[(f64, u32)]) {
         self.rows[row].best = Best::new(search.k);

@@ -71,6 +71,9 @@ struct Plan {
     group: usize,
 }
 
+/// How the neighbours of a block's rows are read at the end.
+type Finish<'f> = dyn Fn(&mut Rows, &Search<'_>) -> Vec<Vec<(f64, u32)>> + Sync + 'f;
+
 /// Bytes that a row needs while it is searched, besides its values: candidates, the k best, bounds.
 fn row_bytes(k: usize) -> u64 {
     (8 * Search::capacity(k) + 24 * k + 160) as u64
@@ -186,6 +189,27 @@ impl<'a> SelfJoin<'a> {
     ///
     /// - `progress`: told the share of this strip that is done, from any thread.
     pub fn next_strip(&mut self, progress: &(dyn Fn(f64) + Sync)) -> Option<Strip> {
+        let (first, near) = self.advance(progress, &|rows, search| rows.finish(search))?;
+        Some(Strip { first, neighbours: Neighbours::of(near, self.k, self.distance) })
+    }
+
+    /// The next strip's first row, and the k nearest of each row; their order is that of [`SelfJoin::next_strip`] but
+    /// within runs whose points are all alike, or all unlike, the row. Only what matters is ranked in f64.
+    ///
+    /// - `is_alike`: of a row and a point.
+    pub(crate) fn next_alike(
+        &mut self,
+        is_alike: &(dyn Fn(usize, u32) -> bool + Sync),
+    ) -> Option<(usize, Vec<Vec<(f64, u32)>>)> {
+        self.advance(&|_| (), &|rows, search| rows.finish_alike(search, is_alike))
+    }
+
+    /// Searches the next strip, and reads the neighbours by `finish`.
+    fn advance(
+        &mut self,
+        progress: &(dyn Fn(f64) + Sync),
+        finish: &Finish<'_>,
+    ) -> Option<(usize, Vec<Vec<(f64, u32)>>)> {
         let range = self.rows_of(self.done);
         if range.is_empty() {
             return None;
@@ -200,9 +224,9 @@ impl<'a> SelfJoin<'a> {
                 Own::IsLeftOut,
             ),
             (Some(frame), Some(symmetric)) => {
-                self.symmetrically(&self.search(frame), symmetric, &range, progress)
+                self.symmetrically(&self.search(frame), symmetric, &range, progress, finish)
             }
-            (Some(frame), None) => self.twice(&self.search(frame), &range, progress),
+            (Some(frame), None) => self.twice(&self.search(frame), &range, progress, finish),
         };
         self.done += 1;
         if let Some(symmetric) = &mut self.symmetric {
@@ -213,7 +237,7 @@ impl<'a> SelfJoin<'a> {
                 *block = Mutex::new(Rows::empty(range.start));
             }
         }
-        Some(Strip { first: range.start, neighbours: Neighbours::of(near, self.k, self.distance) })
+        Some((range.start, near))
     }
 
     fn symmetrically(
@@ -222,6 +246,7 @@ impl<'a> SelfJoin<'a> {
         symmetric: &Symmetric,
         range: &Range<usize>,
         progress: &(dyn Fn(f64) + Sync),
+        finish: &Finish<'_>,
     ) -> Vec<Vec<(f64, u32)>> {
         let Symmetric { side, blocks } = symmetric;
         let own = range.start / self.plan.block..range.end.div_ceil(self.plan.block);
@@ -248,7 +273,7 @@ impl<'a> SelfJoin<'a> {
         };
         let workers = rayon::current_num_threads();
         (0..workers).into_par_iter().with_max_len(1).for_each(|_| worker());
-        own.into_par_iter().flat_map_iter(|block| lock(block).finish(search)).collect()
+        own.into_par_iter().flat_map_iter(|block| finish(&mut lock(block), search)).collect()
     }
 
     /// The rows of a strip against all points, a group of points at a time.
@@ -257,6 +282,7 @@ impl<'a> SelfJoin<'a> {
         search: &Search<'_>,
         range: &Range<usize>,
         progress: &(dyn Fn(f64) + Sync),
+        finish: &Finish<'_>,
     ) -> Vec<Vec<(f64, u32)>> {
         let n = self.points.len();
         let zeros = zeros(search);
@@ -276,7 +302,7 @@ impl<'a> SelfJoin<'a> {
             });
             progress(end as f64 / n as f64);
         }
-        blocks.into_par_iter().flat_map_iter(|mut rows| rows.finish(search)).collect()
+        blocks.into_par_iter().flat_map_iter(|mut rows| finish(&mut rows, search)).collect()
     }
 
     /// What is known of the rows not yet handed out; empty where nothing is carried from strip to strip.
