@@ -20,7 +20,7 @@ import time
 
 import common
 
-common.PACKAGES = ["numpy", "scipy", "scikit-learn", "torch", "faiss-cpu", "pytorch-metric-learning"]
+PACKAGES = ["numpy", "scipy", "scikit-learn", "torch", "faiss-cpu", "pytorch-metric-learning"]
 
 # (measure, peer, at most so much of its time)
 PAIRWISE = [
@@ -293,7 +293,7 @@ def main():
         return
     words = [word for word in arguments.cases.split(",") if word]
     work = common.setting("NEARKIN_PEERS_WORK")
-    environment = common.environment()
+    environment = common.environment(PACKAGES, nearkin_version=False)
     environment["threads"] = arguments.threads
     start = time.perf_counter()
     wanted = lambda case: not words or any(word in case for word in words)

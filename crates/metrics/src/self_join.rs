@@ -71,8 +71,11 @@ struct Plan {
     group: usize,
 }
 
+/// Of every row, (rank, point) of its neighbours.
+pub(crate) type Lists = Vec<Vec<(f64, u32)>>;
+
 /// How the neighbours of a block's rows are read at the end.
-type Finish<'f> = dyn Fn(&mut Rows, &Search<'_>) -> Vec<Vec<(f64, u32)>> + Sync + 'f;
+type Finish<'f> = dyn Fn(&mut Rows, &Search<'_>) -> Lists + Sync + 'f;
 
 /// Bytes that a row needs while it is searched, besides its values: candidates, the k best, bounds.
 fn row_bytes(k: usize) -> u64 {
@@ -200,7 +203,7 @@ impl<'a> SelfJoin<'a> {
     pub(crate) fn next_alike(
         &mut self,
         is_alike: &(dyn Fn(usize, u32) -> bool + Sync),
-    ) -> Option<(usize, Vec<Vec<(f64, u32)>>)> {
+    ) -> Option<(usize, Lists)> {
         self.advance(&|_| (), &|rows, search| rows.finish_alike(search, is_alike))
     }
 
@@ -209,7 +212,7 @@ impl<'a> SelfJoin<'a> {
         &mut self,
         progress: &(dyn Fn(f64) + Sync),
         finish: &Finish<'_>,
-    ) -> Option<(usize, Vec<Vec<(f64, u32)>>)> {
+    ) -> Option<(usize, Lists)> {
         let range = self.rows_of(self.done);
         if range.is_empty() {
             return None;

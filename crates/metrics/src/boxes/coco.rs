@@ -245,7 +245,7 @@ impl Matched {
             .collect();
         for t in 0..OVERLAPS {
             let mut is_taken = vec![false; truths.len()];
-            for (nth, &at) in order.iter().enumerate() {
+            for ((nth, &at), fates) in order.iter().enumerate().zip(&mut fates) {
                 let mut best = overlap(t).min(1.0 - 1e-10);
                 let mut matched: Option<usize> = None;
                 for (object, (truth, is_ignored)) in truths.iter().enumerate() {
@@ -261,7 +261,7 @@ impl Matched {
                         matched = Some(object);
                     }
                 }
-                fates[nth][t] = match matched {
+                fates[t] = match matched {
                     Some(object) => {
                         is_taken[object] = true;
                         if truths[object].1 { Fate::Ignored } else { Fate::Right }

@@ -152,6 +152,7 @@ pub(super) fn by_score(scores: &[f32]) -> Vec<usize> {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "values that are exact")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

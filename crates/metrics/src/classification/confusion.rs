@@ -171,6 +171,7 @@ pub fn precision_recall(
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "values that are exact")]
 mod tests {
     use super::*;
     use ndarray::arr2;

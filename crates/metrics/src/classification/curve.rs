@@ -135,6 +135,7 @@ pub fn average_precision(is_positive: &[bool], scores: &[f32]) -> Result<f64, Cl
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "values that are exact")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -201,6 +201,7 @@ pub fn purity(labels: &[usize], clusters: &[usize]) -> Result<f64, ClusteringErr
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "values that are exact")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -453,4 +453,5 @@ fn kullback_leibler(pairs: Pairs<'_>, mut put: impl FnMut(usize, f64)) {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "values that are exact")]
 mod tests;

@@ -65,6 +65,7 @@ pub fn histogram_intersection(
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "values that are exact")]
 mod tests {
     use super::*;
     use ndarray::{Array1, arr1};

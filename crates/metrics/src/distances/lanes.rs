@@ -94,6 +94,7 @@ pub(super) fn exp2(x: f64) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "values that are exact")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -63,6 +63,7 @@ pub fn inception_score(
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "values that are exact")]
 mod tests {
     use super::*;
     use ndarray::{Array2, arr2};

@@ -81,6 +81,7 @@ fn covered(
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "values that are exact")]
 mod tests {
     use super::*;
     use ndarray::Array2;

@@ -267,7 +267,7 @@ mod tests {
     ) -> Option<Vec<f64>> {
         let (items, item_labels) = y.unwrap_or((x, labels));
         let mut rows = Vec::new();
-        for i in 0..x.nrows() {
+        for (i, &label) in labels.iter().enumerate() {
             let distance =
                 |j: usize| crate::distances::between(x.row(i), items.row(j), measure).unwrap();
             let mut order: Vec<(f64, usize)> = (0..items.nrows())
@@ -275,7 +275,7 @@ mod tests {
                 .map(|j| (distance(j), j))
                 .collect();
             order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-            let hits = (1..).zip(&order).filter(|(_, pair)| item_labels[pair.1] == labels[i]);
+            let hits = (1..).zip(&order).filter(|(_, pair)| item_labels[pair.1] == label);
             let ranks: Vec<usize> = hits.map(|(rank, _)| rank).collect();
             if !ranks.is_empty() {
                 rows.push(

@@ -192,6 +192,7 @@ pub fn score_lists(
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "values that are exact")]
 mod tests {
     use super::*;
     use ndarray::arr2;

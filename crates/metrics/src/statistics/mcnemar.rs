@@ -46,6 +46,7 @@ pub fn mcnemar(only_first: usize, only_second: usize) -> McNemar {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "values that are exact")]
 mod tests {
     use super::*;
 

@@ -1,5 +1,7 @@
 //! Reading the stored values.
 
+#![expect(clippy::unwrap_used, reason = "a fixture that does not read fails its test")]
+
 use ndarray::Array2;
 use serde_json::Value;
 
