@@ -78,6 +78,31 @@ def shared():
     return pathlib.Path(os.environ.get("NEARKIN_SHARED") or setting("NEARKIN_ROOT").parent / "shared")
 
 
+class Engine:
+    """A child process that answers each command with a line of JSON."""
+
+    def __init__(self, command, **variables):
+        environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
+        self.process = subprocess.Popen(
+            [str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    def ask(self, *words):
+        self.process.stdin.write(" ".join(map(str, words)) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"an engine ended at: {words}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise RuntimeError(f"{words}: {answer['error']}")
+        return answer
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
 def environment(packages=PACKAGES):
     """Processor, system, versions and revision: what a reader needs to judge a measurement."""
     versions = {"python": platform.python_version()}

@@ -11,10 +11,8 @@ part. Results are compared each time, or the run ends.
 
 import argparse
 import json
-import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import time
 
@@ -121,38 +119,16 @@ def retrieval(x, labels, threads):
 # The measuring process.
 
 
-class Engine:
-    """A child process that answers each command with a line of JSON."""
-
-    def __init__(self, command, threads):
-        variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-        environment = {**os.environ, **{name: str(threads) for name in variables}}
-        self.process = subprocess.Popen(
-            [str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
-
-    def ask(self, *words):
-        self.process.stdin.write(" ".join(map(str, words)) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"an engine ended at: {words}")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise RuntimeError(f"{words}: {answer['error']}")
-        return answer
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
+def engine(command, threads):
+    return common.Engine(command, OMP_NUM_THREADS=threads, OPENBLAS_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
 
 
 def ours(threads):
-    return Engine([common.setting("NEARKIN_METRICS"), threads], threads)
+    return engine([common.setting("NEARKIN_METRICS"), threads], threads)
 
 
 def peer(threads):
-    return Engine([sys.executable, "-B", __file__, "--worker", "--threads", threads], threads)
+    return engine([sys.executable, "-B", __file__, "--worker", "--threads", threads], threads)
 
 
 def turns(engines, commands, rounds):
@@ -293,7 +269,7 @@ def main():
         return
     words = [word for word in arguments.cases.split(",") if word]
     work = common.setting("NEARKIN_PEERS_WORK")
-    environment = common.environment(PACKAGES, nearkin_version=False)
+    environment = common.environment(PACKAGES)
     environment["threads"] = arguments.threads
     start = time.perf_counter()
     wanted = lambda case: not words or any(word in case for word in words)

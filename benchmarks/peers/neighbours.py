@@ -17,7 +17,6 @@ import json
 import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import time
 
@@ -138,31 +137,6 @@ def nsl(points, words, threads, state):
 # The measuring process.
 
 
-class Engine:
-    """A child process that answers each command with a line of JSON."""
-
-    def __init__(self, command, **variables):
-        environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
-        self.process = subprocess.Popen(
-            [str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
-
-    def ask(self, *words):
-        self.process.stdin.write(" ".join(map(str, words)) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"an engine ended at: {words}")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise RuntimeError(f"{words}: {answer['error']}")
-        return answer
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
 class Run:
     def __init__(self, arguments):
         self.arguments = arguments
@@ -170,17 +144,17 @@ class Run:
         self.rows = []
 
     def nearkin(self, simd=""):
-        return Engine([common.setting("NEARKIN_NEIGHBOURS"), self.arguments.threads], NEARKIN_SIMD=simd)
+        return common.Engine([common.setting("NEARKIN_NEIGHBOURS"), self.arguments.threads], NEARKIN_SIMD=simd)
 
     def kiddo(self):
-        return Engine([common.setting("NEARKIN_KIDDO"), self.arguments.threads])
+        return common.Engine([common.setting("NEARKIN_KIDDO"), self.arguments.threads])
 
     def peer(self, name, **variables):
         threads = self.arguments.threads
         for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS"):
             variables.setdefault(variable, threads)
         command = [sys.executable, "-B", __file__, "--worker", name, "--threads", threads]
-        return Engine(command, **variables)
+        return common.Engine(command, **variables)
 
     def wanted(self, case):
         words = [word for word in self.arguments.cases.split(";") if word]
@@ -466,7 +440,7 @@ def main():
         return
     run = Run(arguments)
     start = time.perf_counter()
-    environment = common.environment(PACKAGES, nearkin_version=False)
+    environment = common.environment(PACKAGES)
     environment["threads"] = arguments.threads
     for d in (2, 8, 16):
         trees(run, d, arguments.rounds)

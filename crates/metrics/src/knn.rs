@@ -9,7 +9,7 @@ use ndarray::{Array2, ArrayView2};
 use thiserror::Error;
 
 use crate::distances::MeasureError;
-use crate::{Accuracy, AccuracyError, Distance, DistanceError, top_k, top_k_accuracy};
+use crate::{Accuracy, AccuracyError, Distance, DistanceError, Neighbours, top_k, top_k_accuracy};
 
 /// How neighbours vote.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,6 +36,55 @@ impl Default for Knn {
     /// DINOv2's: k = 20, temperature 0.07.
     fn default() -> Self {
         Self { k: 20, vote: Vote::Softmax { temperature: 0.07 } }
+    }
+}
+
+impl Knn {
+    /// Whether the training part and the rule fit.
+    pub(crate) fn check(&self, train: &Labelled<'_>, classes: usize) -> Result<(), KnnError> {
+        let Labelled { embeddings, labels } = train;
+        if let Vote::Softmax { temperature: found } = self.vote
+            && !(found.is_finite() && found > 0.0)
+        {
+            return Err(KnnError::Temperature { found });
+        }
+        if labels.len() != embeddings.nrows() {
+            return Err(KnnError::Count { expected: embeddings.nrows(), found: labels.len() });
+        }
+        if let Some((row, &found)) = labels.iter().enumerate().find(|&(_, &label)| label >= classes)
+        {
+            return Err(KnnError::Label { row, classes, found });
+        }
+        if self.k == 0 {
+            let available = embeddings.nrows();
+            return Err(DistanceError::Neighbours { available, found: 0 }.into());
+        }
+        Ok(())
+    }
+
+    /// Shares of the votes of neighbours, of which every row has at least one.
+    pub(crate) fn votes(&self, near: &Neighbours, labels: &[usize], classes: usize) -> Array2<f32> {
+        let mut scores = Array2::zeros((near.indices.nrows(), classes));
+        let mut votes = vec![0.0_f64; classes];
+        let rows = near.indices.rows().into_iter().zip(near.distances.rows());
+        for ((indices, distances), mut out) in rows.zip(scores.rows_mut()) {
+            votes.fill(0.0);
+            // Relative to the nearest: the same shares, and no overflow at any temperature.
+            let nearest = f64::from(distances[0]);
+            for (&index, &distance) in indices.iter().zip(distances) {
+                votes[labels[index]] += match self.vote {
+                    Vote::Uniform => 1.0,
+                    Vote::Softmax { temperature } => {
+                        let further = f64::from(distance) - nearest;
+                        // Infinite less infinite: all are equally far.
+                        if further.is_nan() { 1.0 } else { (-further / temperature).exp() }
+                    }
+                };
+            }
+            let total: f64 = votes.iter().sum();
+            out.iter_mut().zip(&votes).for_each(|(score, vote)| *score = (vote / total) as f32);
+        }
+        scores
     }
 }
 
@@ -116,38 +165,9 @@ pub fn knn_scores(
     classes: usize,
     knn: &Knn,
 ) -> Result<Array2<f32>, KnnError> {
-    let Labelled { embeddings, labels } = train;
-    if let Vote::Softmax { temperature: found } = knn.vote
-        && !(found.is_finite() && found > 0.0)
-    {
-        return Err(KnnError::Temperature { found });
-    }
-    if labels.len() != embeddings.nrows() {
-        return Err(KnnError::Count { expected: embeddings.nrows(), found: labels.len() });
-    }
-    if let Some((row, &found)) = labels.iter().enumerate().find(|&(_, &label)| label >= classes) {
-        return Err(KnnError::Label { row, classes, found });
-    }
-    let neighbours = top_k(queries, embeddings, knn.k, Distance::Cosine)?;
-    let mut scores = Array2::zeros((queries.nrows(), classes));
-    let mut votes = vec![0.0_f64; classes];
-    let rows = neighbours.indices.rows().into_iter().zip(neighbours.distances.rows());
-    for ((indices, distances), mut out) in rows.zip(scores.rows_mut()) {
-        votes.fill(0.0);
-        // Similarities relative to the nearest: the same shares, and no overflow at any temperature.
-        let nearest = f64::from(distances[0]);
-        for (&index, &distance) in indices.iter().zip(distances) {
-            votes[labels[index]] += match knn.vote {
-                Vote::Uniform => 1.0,
-                Vote::Softmax { temperature } => {
-                    ((nearest - f64::from(distance)) / temperature).exp()
-                }
-            };
-        }
-        let total: f64 = votes.iter().sum();
-        out.iter_mut().zip(&votes).for_each(|(score, vote)| *score = (vote / total) as f32);
-    }
-    Ok(scores)
+    knn.check(&train, classes)?;
+    let neighbours = top_k(queries, train.embeddings, knn.k, Distance::Cosine)?;
+    Ok(knn.votes(&neighbours, train.labels, classes))
 }
 
 /// Top-1 accuracy of [`knn_scores`] on a test part; equal votes go to the lower class.

@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayView2};
 
 use crate::distances::{Measure, MeasureError, nearest, nearest_within};
-use crate::{Accuracy, DistanceError, Knn, KnnError, Labelled, Neighbours, Vote, top_k_accuracy};
+use crate::{Accuracy, Knn, KnnError, Labelled, top_k_accuracy};
 
 /// The votes of each query's nearest training embeddings by any measure: [`crate::knn_scores`] beyond cosine.
 ///
@@ -22,9 +22,9 @@ pub fn knn_scores_by(
     knn: &Knn,
     measure: impl Into<Measure>,
 ) -> Result<Array2<f32>, KnnError> {
-    check(&train, classes, knn)?;
+    knn.check(&train, classes)?;
     let near = nearest(queries, train.embeddings, knn.k, measure).map_err(kept)?;
-    Ok(votes(&near, train.labels, classes, knn.vote))
+    Ok(knn.votes(&near, train.labels, classes))
 }
 
 /// The votes of each embedding's nearest other embeddings: every image is classified by all the rest.
@@ -53,9 +53,9 @@ pub fn knn_leave_one_out(
     knn: &Knn,
     measure: impl Into<Measure>,
 ) -> Result<Array2<f32>, KnnError> {
-    check(&set, classes, knn)?;
+    knn.check(&set, classes)?;
     let near = nearest_within(set.embeddings, knn.k, measure).map_err(kept)?;
-    Ok(votes(&near, set.labels, classes, knn.vote))
+    Ok(knn.votes(&near, set.labels, classes))
 }
 
 /// Top-1 accuracy of [`knn_leave_one_out`]; equal votes go to the lower class.
@@ -81,55 +81,10 @@ fn kept(error: MeasureError) -> KnnError {
     }
 }
 
-fn check(train: &Labelled<'_>, classes: usize, knn: &Knn) -> Result<(), KnnError> {
-    let Labelled { embeddings, labels } = train;
-    if let Vote::Softmax { temperature: found } = knn.vote
-        && !(found.is_finite() && found > 0.0)
-    {
-        return Err(KnnError::Temperature { found });
-    }
-    if labels.len() != embeddings.nrows() {
-        return Err(KnnError::Count { expected: embeddings.nrows(), found: labels.len() });
-    }
-    if let Some((row, &found)) = labels.iter().enumerate().find(|&(_, &label)| label >= classes) {
-        return Err(KnnError::Label { row, classes, found });
-    }
-    if knn.k == 0 {
-        let available = embeddings.nrows();
-        return Err(DistanceError::Neighbours { available, found: 0 }.into());
-    }
-    Ok(())
-}
-
-/// Shares of the votes; `near` has at least one neighbour a row.
-fn votes(near: &Neighbours, labels: &[usize], classes: usize, vote: Vote) -> Array2<f32> {
-    let mut scores = Array2::zeros((near.indices.nrows(), classes));
-    let mut votes = vec![0.0_f64; classes];
-    let rows = near.indices.rows().into_iter().zip(near.distances.rows());
-    for ((indices, distances), mut out) in rows.zip(scores.rows_mut()) {
-        votes.fill(0.0);
-        // Relative to the nearest: the same shares, and no overflow at any temperature.
-        let nearest = f64::from(distances[0]);
-        for (&index, &distance) in indices.iter().zip(distances) {
-            votes[labels[index]] += match vote {
-                Vote::Uniform => 1.0,
-                Vote::Softmax { temperature } => {
-                    let further = f64::from(distance) - nearest;
-                    // Infinite less infinite: all are equally far.
-                    if further.is_nan() { 1.0 } else { (-further / temperature).exp() }
-                }
-            };
-        }
-        let total: f64 = votes.iter().sum();
-        out.iter_mut().zip(&votes).for_each(|(score, vote)| *score = (vote / total) as f32);
-    }
-    scores
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Distance, knn_scores};
+    use crate::{Distance, Vote, knn_scores};
 
     #[test]
     fn by_cosine_the_votes_are_those_of_the_common_rule() {
