@@ -466,7 +466,7 @@ def main():
         return
     run = Run(arguments)
     start = time.perf_counter()
-    environment = common.environment(PACKAGES, nearkin_version=False)
+    environment = common.environment(PACKAGES)
     environment["threads"] = arguments.threads
     for d in (2, 8, 16):
         trees(run, d, arguments.rounds)
