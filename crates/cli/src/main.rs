@@ -13,6 +13,7 @@ mod exit;
 mod graph;
 mod interrupt;
 mod latency;
+mod map_file;
 mod model;
 mod output;
 mod predict;

@@ -39,7 +39,7 @@ pub use neighbours::{
     Engine, KD_TREE_MAX_WIDTH, KD_TREE_MIN_POINTS, NeighbourError, Recall, TRIAL_MAX_WIDTH,
     measured_recall, nearest_neighbours,
 };
-pub use npy::{NpyError, read_npy};
+pub use npy::{NpyError, npy_view, read_npy};
 pub use outside::{
     NodeNames, OutsideEdges, OutsideError, ParquetColumns, Unknown, read_parquet_edges,
     read_tsv_edges, write_tsv_edges,

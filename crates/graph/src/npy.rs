@@ -3,8 +3,9 @@
 //! Format versions 1 to 3, arrays of two dimensions of f32 or f64 in either byte order and either memory order:
 //! <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>. No pickled objects, no other types.
 
-use ndarray::{Array2, ShapeBuilder as _};
+use ndarray::{Array2, ArrayView2, ShapeBuilder as _};
 use thiserror::Error;
+use zerocopy::FromBytes as _;
 
 /// Why bytes are no points.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -79,6 +80,25 @@ pub fn read_npy(bytes: &[u8]) -> Result<Array2<f32>, NpyError> {
     // As many numbers as the shape says: checked above.
     Array2::from_shape_vec((rows, columns).set_f(by_columns), numbers)
         .map_err(|_| wrong("a shape of two dimensions", header))
+}
+
+/// The points of an `.npy` file where they lie, such as in a mapped file; `None` where they have to be
+/// converted or moved: for f64, big-endian numbers, columns first, or bytes that are not aligned.
+///
+/// # Errors
+/// As [`read_npy`].
+pub fn npy_view(bytes: &[u8]) -> Result<Option<ArrayView2<'_, f32>>, NpyError> {
+    let (header, values) = split(bytes)?;
+    let as_they_lie = entry(header, "descr")?.trim_matches(['\'', '"']) == "<f4"
+        && entry(header, "fortran_order")? == "False"
+        && cfg!(target_endian = "little");
+    if !as_they_lie {
+        return Ok(None);
+    }
+    let shape = shape(entry(header, "shape")?)?;
+    let Ok(numbers) = <[f32]>::ref_from_bytes(values) else { return Ok(None) };
+    // Another number of values than the shape says is told by the reader that converts.
+    Ok(ArrayView2::from_shape(shape, numbers).ok())
 }
 
 fn array<const WIDTH: usize>(bytes: &[u8]) -> [u8; WIDTH] {
@@ -162,6 +182,27 @@ mod tests {
 
     fn header(descr: &str, fortran: &str, shape: &str) -> String {
         format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}   \n")
+    }
+
+    #[test]
+    fn what_lies_in_order_is_seen_in_place() {
+        let values = [1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0].map(f32::to_le_bytes).concat();
+        // A header that makes the values aligned wherever the bytes begin on a multiple of 4.
+        let aligned = |descr: &str| {
+            let text = header(descr, "False", "(2, 3)");
+            let fill = (4 - (10 + text.len()) % 4) % 4;
+            format!("{}{}", " ".repeat(fill), text)
+        };
+        let bytes = file(1, &aligned("<f4"), &values);
+        let room = vec![0_f32; bytes.len() / 4 + 1];
+        let mut words = room;
+        let place = zerocopy::IntoBytes::as_mut_bytes(&mut words[..]);
+        place[..bytes.len()].copy_from_slice(&bytes);
+        let seen = npy_view(&place[..bytes.len()]).unwrap().unwrap();
+        assert_eq!(seen, read_npy(&bytes).unwrap());
+        assert_eq!(npy_view(&file(1, &aligned("<f8"), &[0; 48])).unwrap(), None);
+        assert_eq!(npy_view(&place[..bytes.len() - 4]).unwrap(), None, "too few values");
+        assert!(npy_view(b"other").is_err());
     }
 
     #[test]

@@ -1,21 +1,18 @@
 //! Pairs of points within a distance, and the graphs of them.
 //!
-//! A blocked matrix product in f32 finds who may be near enough, f64 decides. It does not prune: every
-//! pair is looked at.
+//! [`nearkin_metrics::within_distance`] finds them, by products that look at every pair once; here they
+//! become edges.
 
-use ndarray::{ArrayView2, s};
-use nearkin_metrics::{Distance, pairwise};
+use ndarray::ArrayView2;
+use nearkin_metrics::{Distance, within_distance};
 
 use crate::graph::Graph;
 use crate::weighting::{BuildError, Pair, Weighting, pairs_graph};
 
-/// Distances held at a time, 64 MiB.
-const BLOCK_CELLS: usize = 1 << 24;
-
 /// All pairs of rows at most `limit` apart, by first and then by second row.
 ///
 /// Exact: a pair is there if its distance in f64 is at most `limit`, the bound included. Cost: O(n² d),
-/// and O(d) more for each pair found; memory: the pairs, two copies of `points`, and 64 MiB or one row of distances.
+/// and O(d) more for each pair found; memory: O(n d) and the pairs, which can be n².
 ///
 /// - `points`: `[n, d]`, finite.
 /// - `limit`: in the units of `distance`, at least 0; infinity gives all pairs.
@@ -38,43 +35,17 @@ pub fn pairs_within(
     limit: f64,
     distance: Distance,
 ) -> Result<Vec<Pair>, BuildError> {
-    let n = points.nrows();
-    pairs_in_blocks(points, limit, distance, (BLOCK_CELLS / n.max(1)).max(1))
-}
-
-fn pairs_in_blocks(
-    points: ArrayView2<'_, f32>,
-    limit: f64,
-    distance: Distance,
-    block: usize,
-) -> Result<Vec<Pair>, BuildError> {
     if limit.is_nan() || limit < 0.0 {
         return Err(BuildError::Epsilon { found: limit });
     }
-    let (n, d) = points.dim();
-    let rows = points.as_standard_layout();
-    // Row-major by construction: the slice is there.
-    let values = rows.as_slice().unwrap_or_default();
-    let row = |i: usize| &values[i * d..(i + 1) * d];
-    // The f32 distances are within d/2²² of the true ones, relatively.
-    let candidate = limit * (1.0 + 1e-4 + d as f64 * (-21.0_f64).exp2());
-    let mut pairs = Vec::new();
-    for first in (0..n).step_by(block) {
-        let last = (first + block).min(n);
-        let near =
-            pairwise(rows.slice(s![first..last, ..]), rows.slice(s![first.., ..]), distance)?;
-        for ((i, j), &rough) in near.indexed_iter() {
-            if j <= i || f64::from(rough) > candidate {
-                continue;
-            }
-            let (i, j) = (first + i, first + j);
-            let exact = distance.of_rank(distance.rank(row(i), row(j)));
-            if exact <= limit {
-                pairs.push(Pair { first: i as u32, second: j as u32, distance: exact as f32 });
-            }
-        }
-    }
-    Ok(pairs)
+    let found = within_distance(points, limit, distance)?;
+    let ranges = found.offsets.windows(2).map(|ends| ends[0]..ends[1]);
+    Ok((0_u32..)
+        .zip(ranges)
+        .flat_map(|(first, range)| range.map(move |at| (first, at)))
+        .filter(|&(first, at)| found.indices[at] > first)
+        .map(|(first, at)| Pair { first, second: found.indices[at], distance: found.distances[at] })
+        .collect())
 }
 
 /// The graph of all pairs at most `epsilon` apart.
@@ -174,8 +145,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_pair_within_is_found_whatever_the_blocks(
-            values in prop::collection::vec(-4_i8..5, 8..80), limit in 0_u8..12, block in 1_usize..9,
+        fn every_pair_within_is_found(
+            values in prop::collection::vec(-4_i8..5, 8..80), limit in 0_u8..12,
         ) {
             let points = Array2::from_shape_fn((values.len() / 4, 4), |(i, j)| f32::from(values[4 * i + j]));
             for distance in [
@@ -191,7 +162,7 @@ mod tests {
                         }
                     }
                 }
-                let found = pairs_in_blocks(points.view(), limit, distance, block).unwrap();
+                let found = pairs_within(points.view(), limit, distance).unwrap();
                 prop_assert_eq!(found, expected);
             }
         }

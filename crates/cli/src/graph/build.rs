@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use anyhow::{Context as _, anyhow};
 use clap::ValueEnum;
 use nearkin_graph::{
-    DatasetHash, Distance, Engine, Graph, GraphInfo, GraphView, NodeNames, OutsideEdges,
-    ParquetColumns, Symmetry, Unknown, Weighting, capped, cosine_threshold_graph, epsilon_graph,
-    intersection, knn_graph, mutual, nearest_neighbours, read_parquet_edges, read_tsv_edges,
-    same_label_graph, save_graph, symmetrised, union, within_parts,
+    DatasetHash, Distance, Graph, GraphInfo, GraphView, NodeNames, OutsideEdges, ParquetColumns,
+    Symmetry, Unknown, Weighting, capped, cosine_threshold_graph, epsilon_graph, intersection,
+    knn_graph, mutual, read_parquet_edges, read_tsv_edges, same_label_graph, save_graph,
+    symmetrised, union, within_parts,
 };
 
 use super::points::{self, Points, Which};
+use super::search::{self, Search};
 use crate::Ended;
 use crate::exit::{Exit, Failure, OrExit as _};
 
@@ -23,6 +24,8 @@ use crate::exit::{Exit, Failure, OrExit as _};
 #[command(after_help = "Examples:\n  \
     nearkin graph build embeddings.npy --knn 15 --symmetrise union -o images.graph\n  \
     nearkin graph build data/mnist --part train --knn 10 --mutual --weight gaussian=4 -o mnist.graph\n  \
+    nearkin graph build large.npy --knn 10 --memory 4G -o large.graph   (go on after a kill: run it again)\n  \
+    nearkin graph build huge.npy --knn 10 --engine descent -o huge.graph\n  \
     nearkin graph build e.npy --cosine-threshold 0.9 --max-neighbours 20 -o near.graph\n  \
     nearkin graph build e.npy --knn 10 --tsv clicks.tsv --names ids.txt --factor 1,0.5 -o both.graph\n\n\
     Sources count in this order: --knn, --epsilon, --cosine-threshold, --same-label, --tsv, --parquet.")]
@@ -84,7 +87,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "WEIGHT", default_value = "constant", value_parser = weighting)]
     weight: Weighting,
 
-    /// euclidean, squared-euclidean, cosine or manhattan.
+    /// euclidean, squared-euclidean, cosine, manhattan, inner-product, histogram-intersection or
+    /// chi-squared.
     #[arg(long, value_name = "NAME", default_value = "euclidean", value_parser = points::distance)]
     distance: Distance,
 
@@ -104,7 +108,12 @@ pub(crate) struct Arguments {
     #[arg(long)]
     guard: bool,
 
-    /// Refuse to begin if more memory than this is needed: a number with K, M, G or T.
+    /// How neighbours are searched.
+    #[arg(long, value_enum, default_value_t = Search::Auto)]
+    engine: Search,
+
+    /// The memory to keep to, the points included: a number with K, M, G or T. A search for neighbours
+    /// works in blocks of that size; what --epsilon and --cosine-threshold find is not bounded.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     memory: Option<u64>,
 
@@ -158,11 +167,10 @@ fn bytes(text: &str) -> Result<u64, String> {
 impl Arguments {
     pub(crate) fn run(&self, quiet: bool) -> Ended {
         let points = points::read(&self.points, self.part)?;
-        self.check_memory(&points)?;
-        let n = points.values.nrows();
+        let n = points.view().nrows();
         let names = self.names.as_deref().map(points::lines).transpose()?;
         let mut said = Vec::new();
-        let sources = self.sources(&points, names.as_deref(), &mut said)?;
+        let sources = self.sources(&points, names.as_deref(), quiet, &mut said)?;
         let mut graph = self.combine(&sources)?;
         let mut made: Vec<String> = sources.iter().map(|(name, _)| name.clone()).collect();
         if self.guard {
@@ -179,7 +187,7 @@ impl Arguments {
         let info = GraphInfo {
             made: made.join(", "),
             distance: Some(self.distance.as_str().to_owned()),
-            dataset: Some(DatasetHash::of_points(points.values.view())),
+            dataset: Some(DatasetHash::of_points(points.view())),
         };
         save_graph(&self.output, graph.view(), names.as_deref(), &info)
             .or_exit(Exit::NotWritable)?;
@@ -192,29 +200,26 @@ impl Arguments {
         Ok(Exit::Done)
     }
 
-    /// A rough count: points in three copies, what is held of each neighbour and arc while sorting.
-    fn check_memory(&self, points: &Points) -> Result<(), Failure> {
-        let Some(budget) = self.memory else { return Ok(()) };
-        let (n, d) = points.values.dim();
-        let needed = 12 * (n * d) as u64 + 72 * (n * self.knn.unwrap_or(0)) as u64;
-        if needed <= budget {
-            return Ok(());
-        }
-        Err(anyhow!("--memory: expected at least {needed} bytes for {n} points, found {budget}"))
-            .or_exit(Exit::Usage)
-    }
-
     fn sources(
         &self,
         points: &Points,
         names: Option<&[String]>,
+        quiet: bool,
         said: &mut Vec<String>,
     ) -> Result<Vec<(String, Graph)>, Failure> {
-        let values = points.values.view();
+        let values = points.view();
         let mut sources = Vec::new();
         if let Some(k) = self.knn {
-            let near = nearest_neighbours(values, k, self.distance, Engine::Auto)
-                .or_exit(Exit::BadInput)?;
+            let (near, recall) = search::neighbours(
+                values,
+                k,
+                self.distance,
+                self.engine,
+                self.memory,
+                &self.output,
+                quiet,
+            )?;
+            said.extend(recall);
             let graph = knn_graph(&near, self.distance, self.weight).or_exit(Exit::Usage)?;
             sources.push((format!("knn {k} {}", self.weight), graph));
         }

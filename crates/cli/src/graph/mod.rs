@@ -4,6 +4,7 @@ mod build;
 mod diff;
 mod map;
 mod points;
+mod search;
 mod stats;
 
 use clap::Subcommand;

@@ -3,19 +3,40 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2, aview2};
 use nearkin_data::{Dataset, Part};
-use nearkin_graph::{Distance, read_npy};
+use nearkin_graph::{Distance, npy_view, read_npy};
 
 use crate::exit::{Exit, Failure, OrExit as _};
+use crate::map_file::map;
 
 /// Points `[n, d]`, and what else their source knows of them.
 pub(super) struct Points {
-    pub(super) values: Array2<f32>,
+    values: Values,
     /// A label for each point, where the source has labels.
     pub(super) labels: Option<Vec<Option<usize>>>,
     /// Which part of the data set a point is of.
     pub(super) parts: Vec<usize>,
+}
+
+/// Where the numbers are.
+enum Values {
+    Owned(Array2<f32>),
+    /// An .npy file whose numbers can be used where they lie.
+    Mapped(memmap2::Mmap),
+}
+
+impl Points {
+    /// The points, `[n, d]`.
+    pub(super) fn view(&self) -> ArrayView2<'_, f32> {
+        match &self.values {
+            Values::Owned(values) => values.view(),
+            // Looked at when it was mapped: it is there.
+            Values::Mapped(bytes) => {
+                npy_view(bytes).ok().flatten().unwrap_or_else(|| aview2::<f32, 0>(&[]))
+            }
+        }
+    }
 }
 
 /// Which images of a data set to take.
@@ -32,13 +53,16 @@ pub(super) fn read(path: &Path, which: Which) -> Result<Points, Failure> {
     if path.is_dir() {
         return pixels(path, which).or_exit(Exit::BadInput);
     }
-    let values = std::fs::read(path)
-        .map_err(anyhow::Error::from)
-        .and_then(|bytes| Ok(read_npy(&bytes)?))
+    let values = map(path)
+        .and_then(|bytes| {
+            let in_place = npy_view(&bytes)?.is_some();
+            Ok(if in_place { Values::Mapped(bytes) } else { Values::Owned(read_npy(&bytes)?) })
+        })
         .with_context(|| format!("{}: cannot read points", path.display()))
         .or_exit(Exit::BadInput)?;
-    let parts = vec![0; values.nrows()];
-    Ok(Points { values, labels: None, parts })
+    let mut points = Points { values, labels: None, parts: Vec::new() };
+    points.parts = vec![0; points.view().nrows()];
+    Ok(points)
 }
 
 fn pixels(path: &Path, which: Which) -> anyhow::Result<Points> {
@@ -59,7 +83,7 @@ fn pixels(path: &Path, which: Which) -> anyhow::Result<Points> {
     // Every part is of one shape and not empty: the loader's promise.
     let width = values.len() / labels.len().max(1);
     let values = Array2::from_shape_vec((labels.len(), width), values)?;
-    Ok(Points { values, labels: Some(labels), parts })
+    Ok(Points { values: Values::Owned(values), labels: Some(labels), parts })
 }
 
 /// A file's lines, without empty ones at its end.
@@ -84,8 +108,15 @@ pub(super) fn labels(path: &Path) -> Result<Vec<Option<usize>>, Failure> {
 
 /// `euclidean`, `cosine`, …
 pub(super) fn distance(text: &str) -> Result<Distance, String> {
-    const ALL: [Distance; 4] =
-        [Distance::Euclidean, Distance::SquaredEuclidean, Distance::Cosine, Distance::Manhattan];
+    const ALL: [Distance; 7] = [
+        Distance::Euclidean,
+        Distance::SquaredEuclidean,
+        Distance::Cosine,
+        Distance::Manhattan,
+        Distance::InnerProduct,
+        Distance::HistogramIntersection,
+        Distance::ChiSquared,
+    ];
     let known = || ALL.map(Distance::as_str).join(", ");
     let found = ALL.into_iter().find(|distance| distance.as_str() == text);
     found.ok_or_else(|| format!("expected {}", known()))

@@ -60,9 +60,7 @@ impl Arguments {
         let points =
             self.points.as_deref().map(|path| points::read(path, self.part)).transpose()?;
         let file = match &points {
-            Some(points) => {
-                GraphFile::open_for(&self.graph, DatasetHash::of_points(points.values.view()))
-            }
+            Some(points) => GraphFile::open_for(&self.graph, DatasetHash::of_points(points.view())),
             None => GraphFile::open(&self.graph),
         };
         let file = file.or_exit(Exit::BadInput)?;
@@ -74,7 +72,7 @@ impl Arguments {
                 let distance = points::distance(name)
                     .map_err(|expected| anyhow!("distance of the graph: {expected}, found {name}"))
                     .or_exit(Exit::BadInput)?;
-                let lengths = edge_lengths(file.view(), points.values.view(), distance);
+                let lengths = edge_lengths(file.view(), points.view(), distance);
                 Some(lengths.or_exit(Exit::BadInput)?)
             }
         };

@@ -2,6 +2,7 @@
 
 use super::references;
 use crate::exit::{Exit, Failure, OrExit as _};
+use crate::map_file::map;
 use crate::{Ended, output};
 use anyhow::{Context as _, anyhow, bail};
 use nearkin_bench::files::write_whole;
@@ -157,16 +158,6 @@ impl Arguments {
             }
         }
     }
-}
-
-/// A file as memory, read as it is used.
-#[expect(unsafe_code, reason = "memory-mapping a file is how weights larger than memory are read")]
-fn map(path: &Path) -> anyhow::Result<memmap2::Mmap> {
-    let file = File::open(path).with_context(|| format!("{}: cannot be opened", path.display()))?;
-    // SAFETY: the mapping is read-only and private to this process; a file that another process
-    // shortens meanwhile ends this one by a signal, as for every program that maps its input.
-    unsafe { memmap2::Mmap::map(&file) }
-        .with_context(|| format!("{}: cannot be mapped", path.display()))
 }
 
 /// Reads an ONNX file with its external data, which must lie beside it.

@@ -101,3 +101,62 @@ fn what_does_not_fit_together_is_refused_with_its_code() {
     std::fs::write(folder.join("a.graph"), bytes).unwrap();
     refused(&["stats", "a.graph"], 3, "info: the checksum does not match");
 }
+
+/// `n` irregular points of `d` numbers, as `.npy`.
+fn write_many(path: &Path, n: usize, d: usize) {
+    let text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({n}, {d}), }}");
+    let header = format!("{text:<117}\n");
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    assert_eq!(bytes.len() % 4, 0, "so that the numbers can be used where they lie");
+    let mut state = 1_u64;
+    for _ in 0..n * d {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        bytes.extend(((state >> 40) as f32 / (1 << 24) as f32).to_le_bytes());
+    }
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+#[cfg(unix)]
+fn a_killed_search_goes_on_and_gives_the_same_graph() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_many(&folder.join("e.npy"), 24_000, 40);
+    let arguments = ["build", "e.npy", "--knn", "5", "--memory", "64M", "-o"];
+    let whole = graph(folder, &[&arguments[..], &["whole.graph"]].concat());
+    expect(&whole, 0, &["24000 nodes"]);
+    let again = [&arguments[..], &["killed.graph"]].concat();
+    let mut child = crate::support::start(nearkin(&["graph"]).args(&again).current_dir(folder));
+    let parts = folder.join("killed.graph.parts");
+    // A strip of 1,500 rows is 60 kB; after the second one there is something to lose.
+    while std::fs::metadata(&parts).map_or(0, |file| file.len()) < 100_000 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it could be killed");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(parts.exists() && !folder.join("killed.graph").exists());
+    let kept = std::fs::metadata(&parts).unwrap().len();
+    expect(&graph(folder, &again), 0, &["24000 nodes"]);
+    assert!(kept >= 100_000, "finished strips lay there");
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    assert_eq!(read("killed.graph"), read("whole.graph"));
+    assert!(!parts.exists(), "nothing is left beside");
+}
+
+#[test]
+fn a_budget_that_cannot_hold_the_points_is_refused_and_recall_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_many(&folder.join("e.npy"), 3000, 30);
+    let small = graph(folder, &["build", "e.npy", "--knn", "5", "--memory", "300K", "-o", "g"]);
+    expect(&small, 2, &["--memory: expected more than", "found 307200"]);
+    let near = graph(folder, &["build", "e.npy", "--knn", "5", "--engine", "descent", "-o", "g"]);
+    expect(&near, 0, &["approximate neighbours: recall ", "measured on"]);
+    for distance in ["cosine", "chi-squared", "histogram-intersection", "inner-product"] {
+        let by = ["build", "e.npy", "--knn", "3", "--distance", distance, "-o", "g"];
+        expect(&graph(folder, &by), 0, &["3000 nodes"]);
+    }
+}
