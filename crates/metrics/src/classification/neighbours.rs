@@ -7,7 +7,7 @@ use crate::{Accuracy, Knn, KnnError, Labelled, top_k_accuracy};
 
 /// The votes of each query's nearest training embeddings by any measure: [`crate::knn_scores`] beyond cosine.
 ///
-/// [`Vote::Softmax`] weighs a neighbour at distance d by exp(−d / temperature), which for cosine is DINOv2's
+/// [`crate::Vote::Softmax`] weighs a neighbour at distance d by exp(−d / temperature), which for cosine is DINOv2's
 /// exp(similarity / temperature) but for a factor that all share.
 ///
 /// - `train`: `[n, d]` with labels below `classes`, n ≥ k; `queries`: `[m, d]`.
