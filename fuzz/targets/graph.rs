@@ -34,12 +34,12 @@ pub(crate) fn graph(bytes: &[u8]) {
     let Some((&n, rest)) = bytes.split_first() else { return };
     let n = usize::from(n % 16);
     let (arcs, weights) = rest.split_at(rest.len() / 2);
-    let mut offsets = vec![0];
+    let mut offsets = vec![0_u64];
+    let mut count = 0;
     for node in 0..n {
-        let degree = arcs.get(node).map_or(0, |byte| usize::from(byte % 4));
-        offsets.push(offsets[node] + degree);
+        count += arcs.get(node).map_or(0, |byte| usize::from(byte % 4));
+        offsets.push(count as u64);
     }
-    let count = offsets[n];
     let byte = |list: &[u8], at: usize| list.get(at).copied().unwrap_or_default();
     let targets = (0..count).map(|at| u32::from(byte(arcs, n + at) % 16)).collect();
     let weights = (0..count).map(|at| f32::from(byte(weights, at)) - 8.0).collect();
