@@ -17,21 +17,21 @@ use crate::exit::{Exit, Failure, OrExit as _};
 /// Images prepared for training, changed at random or not.
 #[derive(Clone, Debug)]
 pub(crate) enum Prepared {
-    Plain(Evaluate),
+    Plain(Box<Evaluate>),
     Augmented(Box<Augmented>),
 }
 
 impl Prepare for Prepared {
     fn shape(&self) -> [usize; 3] {
         match self {
-            Self::Plain(plain) => Prepare::<f32>::shape(plain),
+            Self::Plain(plain) => Prepare::<f32>::shape(&**plain),
             Self::Augmented(augmented) => augmented.shape(),
         }
     }
 
     fn stage(&self) -> Stage {
         match self {
-            Self::Plain(plain) => Prepare::<f32>::stage(plain),
+            Self::Plain(plain) => Prepare::<f32>::stage(&**plain),
             Self::Augmented(augmented) => augmented.stage(),
         }
     }
@@ -114,7 +114,7 @@ impl Images {
         let hash = hash(&train, &known);
         let evaluate = Evaluate::new(eval).or_exit(Exit::Usage)?;
         let prepared = match augment(&job.augment, eval)? {
-            None => Prepared::Plain(evaluate.clone()),
+            None => Prepared::Plain(Box::new(evaluate.clone())),
             Some(augment) => {
                 let augmented = Augmented::new(&augment, job.recipe.seed).or_exit(Exit::Usage)?;
                 Prepared::Augmented(Box::new(augmented))

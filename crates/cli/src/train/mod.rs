@@ -6,6 +6,7 @@ mod job;
 mod network;
 mod progress;
 mod report;
+pub(crate) mod suite;
 
 use std::path::{Path, PathBuf};
 
