@@ -127,6 +127,11 @@ pub struct GraphRecipe {
     pub sampling: Sampling,
     /// The end of an edge that has a label, or the first, holds still.
     pub stop_gradient: bool,
+    /// Weight of a cross-entropy of the edges' images with the labels that the graph carries to them,
+    /// at least 0; 0 leaves it out.
+    pub carried: f32,
+    /// How much of a carried label comes from neighbours, in (0, 1): label spreading's α.
+    pub carried_spread: f64,
     /// Weight of the term against collapse; 0 leaves it out.
     pub repulsion: f32,
     /// Its margin, above 0.
@@ -157,6 +162,8 @@ impl Default for GraphRecipe {
             edges: 256,
             sampling: Sampling::Edges,
             stop_gradient: false,
+            carried: 0.0,
+            carried_spread: 0.9,
             repulsion: 0.0,
             repulsion_margin: 1.0,
         }
@@ -255,6 +262,17 @@ impl Recipe {
             if !(graph.repulsion >= 0.0 && graph.repulsion.is_finite()) {
                 return wrong("graph.repulsion", "at least 0", graph.repulsion.to_string());
             }
+            if !(graph.carried >= 0.0 && graph.carried.is_finite()) {
+                return wrong("graph.carried", "at least 0", graph.carried.to_string());
+            }
+            if !(graph.carried_spread > 0.0 && graph.carried_spread < 1.0) {
+                let found = graph.carried_spread.to_string();
+                return wrong("graph.carried_spread", "above 0 and below 1", found);
+            }
+            if graph.carried > 0.0 && multi > 0 {
+                let found = "images of several classes".to_owned();
+                return wrong("graph.carried", "0, or losses of one class", found);
+            }
             if graph.distance.is_of_probabilities() && graph.layer != Layer::Probabilities {
                 let found = format!("{:?} of {:?}", graph.distance, graph.layer);
                 return wrong("graph.layer", "probabilities with a distance of them", found);
@@ -305,6 +323,7 @@ impl Recipe {
                     false => StopGradient::Neither,
                 },
                 alpha: Alpha::new(graph.alpha, schedule)?,
+                carried: (graph.carried > 0.0).then_some(graph.carried),
                 repulsion: (graph.repulsion > 0.0)
                     .then_some((graph.repulsion, graph.repulsion_margin)),
             })

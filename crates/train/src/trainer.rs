@@ -9,7 +9,8 @@ use std::time::Instant;
 use ndarray::{Array1, Array2, ArrayD, arr0};
 use nearkin_data::{Loader, LoaderConfig, Order, Source, Target};
 use nearkin_graph::{
-    Distance, Engine, Graph, Symmetry, Weighting, knn_graph, nearest_neighbours, symmetrised,
+    Distance, Engine, Graph, Spreading, Symmetry, Weighting, knn_graph, label_spreading,
+    nearest_neighbours, symmetrised,
 };
 use nearkin_metrics::Labelled;
 use nearkin_onnx::Model;
@@ -208,6 +209,7 @@ impl<S: Source<f32>, E: Source<f32>> Trainer<'_, S, E> {
         let mut kept: Vec<Record> =
             log.as_ref().map(|log| log.epochs().to_vec()).unwrap_or_default();
         let mut finished = true;
+        let mut carried = self.carried(graph.as_ref())?;
         while done < steps {
             if self.recipe.patience.is_some_and(|patience| memory.since_best >= patience) {
                 self.watch.note(&format!(
@@ -218,10 +220,18 @@ impl<S: Source<f32>, E: Source<f32>> Trainer<'_, S, E> {
             }
             let epoch = done / per_epoch;
             if let Some(new) = self.own_graph(epoch, &step, &state, &mut memory)? {
+                carried = self.carried(Some(&new))?;
                 graph = Some(new);
             }
             let ended = self.epoch(
-                Epoch { number: epoch, per_epoch, steps, images, objective: &objective },
+                Epoch {
+                    number: epoch,
+                    per_epoch,
+                    steps,
+                    images,
+                    objective: &objective,
+                    carried: carried.as_deref(),
+                },
                 graph.as_ref(),
                 &mut step,
                 &mut state,
@@ -296,6 +306,30 @@ impl<S: Source<f32>, E: Source<f32>> Trainer<'_, S, E> {
             }
         }
         Ok(())
+    }
+
+    /// What label spreading carries over the graph to each image, if the recipe wants it: the likeliest
+    /// class, and 1 − H/ln C as its weight, H being the entropy of the classes that came; 0 where none
+    /// came. Iscen et al., 2019, <https://arxiv.org/abs/1904.04717>.
+    fn carried(&self, graph: Option<&Graph>) -> Result<Option<Vec<(usize, f32)>>, TrainError> {
+        let recipe = self.recipe.graph.filter(|recipe| recipe.carried > 0.0);
+        let (Some(graph), Some(recipe)) = (graph, recipe) else { return Ok(None) };
+        let parameters =
+            Spreading { alpha: recipe.carried_spread, tolerance: 1e-4, max_steps: 200 };
+        let found = label_spreading(graph.view(), &self.train.classes(), parameters);
+        let found = found.map_err(|error| TrainError::Data {
+            what: "labels to carry over the graph",
+            expected: "labels that spread".to_owned(),
+            found: error.to_string(),
+        })?;
+        let classes = (self.network.classes as f64).ln();
+        let labels = found.labels();
+        let sure = |row: ndarray::ArrayView1<'_, f64>| {
+            let entropy: f64 = row.iter().filter(|&&p| p > 0.0).map(|p| -p * p.ln()).sum();
+            if row.sum() > 0.0 { (1.0 - entropy / classes).max(0.0) as f32 } else { 0.0 }
+        };
+        let weights = found.distributions.outer_iter().map(sure);
+        Ok(Some(labels.into_iter().zip(weights).collect()))
     }
 
     /// One epoch, from wherever in it the training is.
@@ -402,6 +436,15 @@ impl<S: Source<f32>, E: Source<f32>> Trainer<'_, S, E> {
             scalars.push((names::EDGE_W, Array1::from(rows.w.clone()).into_dyn()));
             integers.push((names::EDGE_U, Array1::from(rows.u.clone())));
             integers.push((names::EDGE_V, Array1::from(rows.v.clone())));
+            if let Some(carried) = at.carried {
+                let further = &rows.images[rows.labelled..];
+                let mut targets = Array2::zeros((further.len(), self.network.classes));
+                for (row, &image) in further.iter().enumerate() {
+                    let (class, weight) = carried[image];
+                    targets[[row, class]] = weight;
+                }
+                scalars.push((names::CARRIED, targets.into_dyn()));
+            }
             if at.objective.graph.is_some_and(|graph| graph.repulsion.is_some()) {
                 integers.push((names::FAR_V, Array1::from(rows.far.clone())));
             }
@@ -638,6 +681,8 @@ struct Epoch<'a> {
     /// Images in a step.
     images: usize,
     objective: &'a Objective,
+    /// What the graph carries to each image: a class, and how sure it is.
+    carried: Option<&'a [(usize, f32)]>,
 }
 
 /// What a step told.

@@ -212,11 +212,11 @@ macro_rules! as_text {
 as_text!(Labels, Augmentation, GraphSource);
 
 impl Job {
-    /// The matched control: the same with α = 0.
+    /// The matched control: the same with α = 0 and without carried labels.
     pub(crate) fn control(&self) -> anyhow::Result<Self> {
         let mut control = self.clone();
         match &mut control.recipe.graph {
-            Some(graph) => graph.alpha = 0.0,
+            Some(graph) => (graph.alpha, graph.carried) = (0.0, 0.0),
             None => bail!("a control needs a graph: found none"),
         }
         Ok(control)

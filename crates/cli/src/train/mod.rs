@@ -126,6 +126,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "HOW", value_parser = sampling)]
     sampling: Option<Sampling>,
 
+    /// Weight of a cross-entropy of unlabelled images with the labels that the graph carries to them.
+    #[arg(long, value_name = "W")]
+    carried: Option<f32>,
+
     /// Weight of a term that keeps images without an edge apart.
     #[arg(long, value_name = "W")]
     repulsion: Option<f32>,
@@ -358,6 +362,7 @@ impl Arguments {
             || self.layer.is_some()
             || self.edges.is_some()
             || self.sampling.is_some()
+            || self.carried.is_some()
             || self.repulsion.is_some();
         if job.graph.is_some() {
             let graph = recipe.graph.get_or_insert_default();
@@ -367,6 +372,7 @@ impl Arguments {
             set(&mut graph.layer, &self.layer);
             set(&mut graph.edges, &self.edges);
             set(&mut graph.sampling, &self.sampling);
+            set(&mut graph.carried, &self.carried);
             set(&mut graph.repulsion, &self.repulsion);
         } else if of_graph || self.control || recipe.graph.is_some() {
             let error = anyhow!("options of the graph's term need --graph: found none");
