@@ -38,6 +38,20 @@ pub struct Training {
     pub average: Option<f32>,
 }
 
+impl Training {
+    /// Batch normalisation by the batch, gradients as they are, no averages.
+    pub fn new(batch: usize, trainable: Vec<Trainable>, optimiser: Optimiser) -> Self {
+        Self {
+            batch,
+            trainable,
+            optimiser,
+            batch_norm: BatchNorm::OfBatch,
+            clip_norm: None,
+            average: None,
+        }
+    }
+}
+
 /// A tensor that goes from step to step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slot {
