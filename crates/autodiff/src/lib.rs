@@ -3,6 +3,7 @@
 mod emit;
 mod error;
 mod fold;
+mod mask;
 mod optimiser;
 mod prepare;
 mod prune;
@@ -12,6 +13,7 @@ mod step;
 mod sweep;
 
 pub use error::{AutodiffError, Problem};
+pub use mask::{Mask, MaskInput, MaskKind, dropout_nodes};
 pub use optimiser::Optimiser;
 pub use prepare::BatchNorm;
 pub use rules::differentiable;

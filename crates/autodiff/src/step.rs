@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use nearkin_onnx::{Model, Shape, Tensor, TensorType, ValueId};
 
 use crate::error::{AutodiffError, Problem};
+use crate::mask::{Mask, MaskInput};
 use crate::optimiser::{Optimiser, Rates};
-use crate::prepare::{BatchNorm, prepare};
+use crate::prepare::{BatchNorm, Form, prepare};
 use crate::prune::prune;
 use crate::sweep::{backward, with_graph};
 
@@ -36,10 +37,12 @@ pub struct Training {
     pub clip_norm: Option<f32>,
     /// Keeps a moving average of every parameter, a ← decay·a + (1 − decay)·θ; in (0, 1).
     pub average: Option<f32>,
+    /// Values that are dropped at random.
+    pub masks: Vec<Mask>,
 }
 
 impl Training {
-    /// Batch normalisation by the batch, gradients as they are, no averages.
+    /// Batch normalisation by the batch, gradients as they are, no averages, nothing dropped.
     pub fn new(batch: usize, trainable: Vec<Trainable>, optimiser: Optimiser) -> Self {
         Self {
             batch,
@@ -48,6 +51,7 @@ impl Training {
             batch_norm: BatchNorm::OfBatch,
             clip_norm: None,
             average: None,
+            masks: Vec::new(),
         }
     }
 }
@@ -92,7 +96,7 @@ const GRADIENT_NORM: &str = "step/gradient_norm";
 /// A graph that does one step.
 #[derive(Clone, Debug)]
 pub struct TrainingStep {
-    /// Inputs: those of the forward graph, the scalars, the slots. Outputs: those of the forward
+    /// Inputs: those of the forward graph, the scalars, the slots, the masks. Outputs: those of the forward
     /// graph, [`TrainingStep::GRADIENT_NORM`], the slots' next values.
     pub model: Model,
     /// What goes from step to step: parameters first, in the order they were given, then their
@@ -100,6 +104,8 @@ pub struct TrainingStep {
     pub slots: Vec<Slot>,
     /// What is fed anew in each step.
     pub scalars: Vec<Scalar>,
+    /// What is dropped anew in each step.
+    pub masks: Vec<MaskInput>,
     optimiser: Optimiser,
 }
 
@@ -117,6 +123,15 @@ impl TrainingStep {
             Scalar::SecondCorrection => correction(second),
         };
         self.scalars.iter().map(|scalar| (scalar.input(), number(scalar))).collect()
+    }
+
+    /// The masks to feed in step `t`: name, dimensions, elements in row-major order.
+    ///
+    /// They depend on `seed`, `t` and the names alone: a run that is resumed drops the same. Where
+    /// gradients are accumulated, `t` counts micro-batches.
+    pub fn masks_at(&self, seed: u64, t: u64) -> Vec<(&str, &[usize], Vec<f32>)> {
+        let drawn = |mask: &MaskInput| mask.draw(seed, t);
+        self.masks.iter().map(|m| (m.input.as_str(), m.dims.as_slice(), drawn(m))).collect()
     }
 }
 
@@ -138,7 +153,8 @@ pub fn training_step(
     let statistics = running_statistics(model, training.batch_norm);
     let names = training.trainable.iter().map(|parameter| parameter.name.as_str());
     let inputs: BTreeSet<&str> = names.chain(statistics.iter().map(String::as_str)).collect();
-    let mut prepared = prepare(model, training.batch, &inputs, training.batch_norm)?;
+    let Training { batch, batch_norm, ref masks, .. } = *training;
+    let mut prepared = prepare(model, Form { batch, inputs: &inputs, batch_norm, masks })?;
     let find = |name: &str| {
         let known = prepared.names.get(name).copied();
         known.ok_or_else(|| whole(Problem::NoSuchValue(name.to_owned())))
@@ -172,11 +188,15 @@ pub fn training_step(
     build.statistics(&start)?;
     let Build { prepared, slots, next } = build;
     outputs.extend(next);
-    let graph = prune(&prepared.emit.graph, &outputs).map_err(whole)?;
+    let optional = prepared.masks.iter().map(|(id, _)| *id).collect();
+    let graph = prune(&prepared.emit.graph, &outputs, &optional).map_err(whole)?;
+    let masks = prepared.masks.into_iter().map(|(_, mask)| mask);
+    let masks = masks.filter(|mask| graph.find(&mask.input).is_some()).collect();
     Ok(TrainingStep {
         model: with_graph(model, graph),
         slots,
         scalars,
+        masks,
         optimiser: training.optimiser,
     })
 }

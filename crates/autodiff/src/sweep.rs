@@ -6,7 +6,7 @@ use nearkin_onnx::{ElementType, Model, ValueId};
 
 use crate::emit::Emit;
 use crate::error::{AutodiffError, Problem};
-use crate::prepare::{BatchNorm, prepare};
+use crate::prepare::{BatchNorm, Form, prepare};
 use crate::prune::prune;
 use crate::rules::{self, Call};
 
@@ -101,7 +101,8 @@ pub fn gradients(
     batch_norm: BatchNorm,
 ) -> Result<Gradients, AutodiffError> {
     let inputs: BTreeSet<&str> = wrt.iter().copied().collect();
-    let mut prepared = prepare(model, batch, &inputs, batch_norm)?;
+    let form = Form { batch, inputs: &inputs, batch_norm, masks: &[] };
+    let mut prepared = prepare(model, form)?;
     let find = |name: &str| {
         let known = prepared.names.get(name).copied();
         known.ok_or_else(|| Problem::NoSuchValue(name.to_owned()).at(""))
@@ -124,7 +125,8 @@ pub fn gradients(
         outputs.push(e.output(grad, &output).map_err(|problem| problem.at(""))?);
         names.push(output);
     }
-    let graph = prune(&prepared.emit.graph, &outputs).map_err(|problem| problem.at(""))?;
+    let graph = prune(&prepared.emit.graph, &outputs, &BTreeSet::new())
+        .map_err(|problem| problem.at(""))?;
     Ok(Gradients { model: with_graph(model, graph), outputs: names })
 }
 
