@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod accumulate;
 mod emit;
 mod error;
 mod fold;
@@ -11,6 +12,8 @@ mod rules;
 mod select;
 mod step;
 mod sweep;
+mod training;
+mod update;
 
 pub use error::{AutodiffError, Problem};
 pub use mask::{Mask, MaskInput, MaskKind, dropout_nodes};
@@ -18,5 +21,6 @@ pub use optimiser::Optimiser;
 pub use prepare::BatchNorm;
 pub use rules::differentiable;
 pub use select::{Selection, Which, select};
-pub use step::{Scalar, Slot, Trainable, Training, TrainingStep, training_step};
+pub use step::{Scalar, Slot, TrainingStep, training_step};
 pub use sweep::{Gradients, gradients};
+pub use training::{Trainable, Training};

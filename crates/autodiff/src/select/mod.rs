@@ -7,7 +7,7 @@ mod parameters;
 use nearkin_onnx::Model;
 
 use crate::error::{AutodiffError, Problem};
-use crate::step::Trainable;
+use crate::training::Trainable;
 use layers::Layers;
 use names::matches;
 use parameters::{Parameter, parameters};
