@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod accumulate;
+mod checkpoint;
 mod emit;
 mod error;
 mod fold;
@@ -15,6 +16,7 @@ mod sweep;
 mod training;
 mod update;
 
+pub use checkpoint::Checkpoint;
 pub use error::{AutodiffError, Problem};
 pub use mask::{Mask, MaskInput, MaskKind, dropout_nodes};
 pub use optimiser::Optimiser;

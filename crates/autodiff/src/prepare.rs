@@ -265,6 +265,8 @@ impl Pass<'_> {
         let square = e.mul(centred, centred)?;
         let var_row = e.mean(square, &axes, true)?;
         let (mean, var) = (e.reshape(mean_row, &[dims[1]])?, e.reshape(var_row, &[dims[1]])?);
+        e.keep(mean);
+        e.keep(var);
         let keep = node.float("momentum").unwrap_or(0.9);
         let unbiased = count as f32 / (count - 1) as f32;
         for (running, of_batch, scale) in [(running_mean, mean, 1.0), (running_var, var, unbiased)]

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use nearkin_onnx::{Model, Tensor, ValueId};
 
 use crate::accumulate::apply;
+use crate::checkpoint::Values;
 use crate::error::{AutodiffError, Problem};
 use crate::mask::MaskInput;
 use crate::optimiser::Optimiser;
@@ -143,7 +144,9 @@ pub fn training_step(
             outputs.push(id);
         }
     }
-    let grads = backward(&mut emit, loss, &parameters.ids)?;
+    let state = inputs.iter().filter_map(|name| names.get(*name).copied()).collect();
+    let values = Values { names: &names, state: &state };
+    let grads = backward(&mut emit, loss, &parameters.ids, &training.checkpoint, &values)?;
     for (parameter, grad) in training.trainable.iter().zip(grads) {
         let unused = || whole(Problem::Unused { name: parameter.name.clone() });
         parameters.grads.push(grad.ok_or_else(unused)?);

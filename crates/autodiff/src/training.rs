@@ -1,5 +1,6 @@
 //! What a training step is asked to do.
 
+use crate::checkpoint::Checkpoint;
 use crate::error::Problem;
 use crate::mask::Mask;
 use crate::optimiser::Optimiser;
@@ -35,6 +36,8 @@ pub struct Training {
     pub masks: Vec<Mask>,
     /// Follows the mean gradient of so many micro-batches, at least 1, instead of every batch's own.
     pub accumulate: Option<usize>,
+    /// What of the forward pass is kept for the backward pass; the gradients are the same.
+    pub checkpoint: Checkpoint,
 }
 
 impl Training {
@@ -49,6 +52,7 @@ impl Training {
             average: None,
             masks: Vec::new(),
             accumulate: None,
+            checkpoint: Checkpoint::Off,
         }
     }
     /// Every setting in its range.
