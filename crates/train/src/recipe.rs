@@ -36,8 +36,18 @@ pub struct Recipe {
     pub average: Option<f32>,
     /// What is trained.
     pub trainable: TrainableRule,
+    /// Factor on the learning rate from each layer to the one before it, in (0, 1].
+    pub layer_decay: Option<f32>,
     /// How batch normalisation is trained.
     pub batch_norm: TrainingBatchNorm,
+    /// Stochastic depth: the share of images whose last residual branch is dropped, in [0, 1).
+    pub drop_path: f32,
+    /// Dropout of the embedding, and where else the network has it, in [0, 1).
+    pub dropout: f32,
+    /// Batches whose mean gradient makes one step, at least 1.
+    pub accumulate: usize,
+    /// Computes parts of the forward pass again in the backward pass, to need less memory.
+    pub recompute: bool,
     /// Losses on labelled images.
     pub losses: Vec<WeightedLoss>,
     /// The graph's term; without it the graph is of no use.
@@ -80,7 +90,7 @@ pub enum OptimiserName {
     Lion,
 }
 
-/// What is trained.
+/// What is trained; the head always is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TrainableRule {
@@ -89,12 +99,15 @@ pub enum TrainableRule {
     All,
     /// The linear layer on the embedding.
     Head,
-    /// Scales and shifts of normalisation, and the head.
+    /// Scales and shifts of normalisation.
     Norms,
-    /// Biases, and the head.
+    /// Biases.
     Biases,
-    /// Parameters whose names begin with one of these, and the head.
-    Prefixes(Vec<String>),
+    /// The last so many layers.
+    Last(usize),
+    /// Parameters that one of these patterns matches (`*` any text, `?` any character), but none that
+    /// begins with `!`.
+    Patterns(Vec<String>),
 }
 
 /// How batch normalisation is trained.
@@ -185,7 +198,12 @@ impl Default for Recipe {
             clip_norm: None,
             average: None,
             trainable: TrainableRule::All,
+            layer_decay: None,
             batch_norm: TrainingBatchNorm::Batch,
+            drop_path: 0.0,
+            dropout: 0.0,
+            accumulate: 1,
+            recompute: false,
             losses: vec![WeightedLoss { loss: Loss::CROSS_ENTROPY, weight: 1.0 }],
             graph: None,
             patience: None,
@@ -248,6 +266,14 @@ impl Recipe {
         if multi > 0 && multi < self.losses.len() {
             let found = "binary-cross-entropy beside a loss of one class".to_owned();
             return wrong("losses", "losses of one kind of label", found);
+        }
+        for (field, found) in [("drop_path", self.drop_path), ("dropout", self.dropout)] {
+            if !(0.0..1.0).contains(&found) {
+                return wrong(field, "at least 0 and below 1", found.to_string());
+            }
+        }
+        if self.accumulate == 0 {
+            return wrong("accumulate", "at least 1", "0".to_owned());
         }
         if self.patience == Some(0) {
             return wrong("patience", "at least 1", "0".to_owned());

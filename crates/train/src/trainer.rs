@@ -142,6 +142,8 @@ struct Sums {
     correct: f64,
     labelled: u64,
     gradient_norm: f64,
+    /// Steps of the optimiser.
+    updates: u64,
 }
 
 /// What is remembered beside the tensors.
@@ -389,7 +391,7 @@ impl<S: Source<f32>, E: Source<f32>> Trainer<'_, S, E> {
             {
                 let mut values = told.terms.clone();
                 values.push(("objective".to_owned(), told.objective));
-                values.push(("gradient_norm".to_owned(), told.gradient_norm));
+                values.extend(told.gradient_norm.map(|norm| ("gradient_norm".to_owned(), norm)));
                 values.push(("learning_rate".to_owned(), told.rate));
                 values.push(("images_per_s".to_owned(), progress.images_per_s));
                 let values =
@@ -423,12 +425,21 @@ impl<S: Source<f32>, E: Source<f32>> Trainer<'_, S, E> {
         let recipe = &self.recipe;
         let rate =
             recipe.schedule.rate(recipe.learning_rate, number, at.steps, at.per_epoch, falls);
-        let mut scalars: Vec<(&str, ArrayD<f32>)> = step
-            .scalars
-            .scalars_at(number + 1, rate)
-            .into_iter()
-            .map(|(name, value)| (name, arr0(value).into_dyn()))
-            .collect();
+        let micro = recipe.accumulate as u64;
+        // The optimiser counts its own steps.
+        let updates = step.scalars.scalars_at(number / micro + 1, rate);
+        let updates: Vec<(&str, ArrayD<f32>)> =
+            updates.into_iter().map(|(name, value)| (name, arr0(value).into_dyn())).collect();
+        let mut scalars: Vec<(&str, ArrayD<f32>)> = Vec::new();
+        if step.apply.is_none() {
+            scalars.clone_from(&updates);
+        }
+        for (name, dims, values) in step.scalars.masks_at(recipe.seed, number) {
+            // As many values as its dims hold.
+            if let Ok(mask) = ArrayD::from_shape_vec(dims.to_vec(), values) {
+                scalars.push((name, mask));
+            }
+        }
         let mut integers: Vec<(&str, Array1<i64>)> = Vec::new();
         if step.has_alpha {
             let alpha = at.objective.graph.map_or(0.0, |graph| graph.alpha.at(number));
@@ -465,7 +476,12 @@ impl<S: Source<f32>, E: Source<f32>> Trainer<'_, S, E> {
         inputs.extend(scalars.iter().map(|(name, value)| Input::new(name, value.view())));
         inputs.extend(integers.iter().map(|(name, value)| Input::new(name, value.view())));
         let mut outputs: Vec<&str> = step.terms.iter().map(String::as_str).collect();
-        outputs.extend([names::TOTAL, nearkin_autodiff::TrainingStep::GRADIENT_NORM]);
+        outputs.push(names::TOTAL);
+        let norm = nearkin_autodiff::TrainingStep::GRADIENT_NORM;
+        if step.apply.is_none() {
+            outputs.push(norm);
+        }
+        let checked = outputs.len();
         if !step.is_multi_label {
             outputs.push(names::CORRECT);
         }
@@ -473,7 +489,6 @@ impl<S: Source<f32>, E: Source<f32>> Trainer<'_, S, E> {
         let (tensors, next) =
             step.session.advance(state, &step.carried, &inputs, &outputs).map_err(failed)?;
         let values: Vec<f32> = tensors.into_iter().map(scalar).collect();
-        let checked = step.terms.len() + 2;
         if let Some(bad) = values[..checked].iter().position(|value| !value.is_finite()) {
             let model = &step.scalars.model;
             return Err(TrainError::NotFinite {
@@ -484,12 +499,30 @@ impl<S: Source<f32>, E: Source<f32>> Trainer<'_, S, E> {
             });
         }
         state.accept(next);
+        let mut gradient_norm =
+            step.apply.is_none().then(|| values.get(checked - 1).copied().map(f64::from)).flatten();
+        if let Some((session, carried)) = &mut step.apply
+            && (number + 1).is_multiple_of(micro)
+        {
+            let inputs: Vec<Input<'_>> =
+                updates.iter().map(|(name, value)| Input::new(name, value.view())).collect();
+            let (tensors, next) =
+                session.advance(state, carried, &inputs, &[norm]).map_err(failed)?;
+            let value = tensors.into_iter().next().map_or(f32::NAN, scalar);
+            if !value.is_finite() {
+                let term = "gradient_norm".to_owned();
+                let first = "the sum of the last batches' gradients".to_owned();
+                return Err(TrainError::NotFinite { step: number, term, value, first });
+            }
+            state.accept(next);
+            gradient_norm = Some(f64::from(value));
+        }
         let name = |term: &String| term.trim_start_matches("step/").to_owned();
         let terms = step.terms.iter().map(name).zip(values.iter().map(|&v| f64::from(v)));
         Ok(Told {
             terms: terms.collect(),
-            objective: f64::from(values[checked - 2]),
-            gradient_norm: f64::from(values[checked - 1]),
+            objective: f64::from(values[step.terms.len()]),
+            gradient_norm,
             correct: values.get(checked).map(|&value| f64::from(value)),
             rate,
         })
@@ -689,7 +722,8 @@ struct Epoch<'a> {
 struct Told {
     terms: Vec<(String, f64)>,
     objective: f64,
-    gradient_norm: f64,
+    /// Of a step of the optimiser.
+    gradient_norm: Option<f64>,
     correct: Option<f64>,
     rate: f64,
 }
@@ -701,7 +735,10 @@ impl Sums {
             *sum += value;
         }
         self.steps += 1;
-        self.gradient_norm += told.gradient_norm;
+        if let Some(norm) = told.gradient_norm {
+            self.gradient_norm += norm;
+            self.updates += 1;
+        }
         if let Some(correct) = told.correct {
             self.correct += correct;
             self.labelled += labelled as u64;
@@ -717,7 +754,10 @@ impl Sums {
         let name = |term: &String| format!("train/{}", term.trim_start_matches("step/"));
         let mut values: Vec<(String, f64)> =
             terms.iter().map(name).zip(self.terms.iter().map(|sum| sum / steps)).collect();
-        values.push(("train/gradient_norm".to_owned(), self.gradient_norm / steps));
+        if self.updates > 0 {
+            let norm = self.gradient_norm / self.updates as f64;
+            values.push(("train/gradient_norm".to_owned(), norm));
+        }
         if self.labelled > 0 {
             values.push(("train/accuracy".to_owned(), self.accuracy()));
         }
