@@ -141,8 +141,8 @@ pub struct GraphRecipe {
     /// The end of an edge that has a label, or the first, holds still.
     pub stop_gradient: bool,
     /// Weight of a cross-entropy of the edges' images with the labels that the graph carries to them,
-    /// at least 0; 0 leaves it out.
-    pub carried: f32,
+    /// at least 0; 0 leaves it out. By default 1 for losses of one class, 0 for images of several.
+    pub carried: Option<f32>,
     /// How much of a carried label comes from neighbours, in (0, 1): label spreading's α.
     pub carried_spread: f64,
     /// Weight of the term against collapse; 0 leaves it out.
@@ -168,14 +168,14 @@ pub enum Sampling {
 impl Default for GraphRecipe {
     fn default() -> Self {
         Self {
-            alpha: 1.0,
+            alpha: 0.1,
             warm_up: 0.0,
             distance: EdgeDistance::SquaredL2,
             layer: Layer::Logits,
             edges: 256,
             sampling: Sampling::Edges,
             stop_gradient: false,
-            carried: 0.0,
+            carried: None,
             carried_spread: 0.9,
             repulsion: 0.0,
             repulsion_margin: 1.0,
@@ -288,14 +288,14 @@ impl Recipe {
             if !(graph.repulsion >= 0.0 && graph.repulsion.is_finite()) {
                 return wrong("graph.repulsion", "at least 0", graph.repulsion.to_string());
             }
-            if !(graph.carried >= 0.0 && graph.carried.is_finite()) {
-                return wrong("graph.carried", "at least 0", graph.carried.to_string());
+            if let Some(found) = graph.carried.filter(|x| !(*x >= 0.0 && x.is_finite())) {
+                return wrong("graph.carried", "at least 0", found.to_string());
             }
             if !(graph.carried_spread > 0.0 && graph.carried_spread < 1.0) {
                 let found = graph.carried_spread.to_string();
                 return wrong("graph.carried_spread", "above 0 and below 1", found);
             }
-            if graph.carried > 0.0 && multi > 0 {
+            if graph.carried.is_some_and(|weight| weight > 0.0) && multi > 0 {
                 let found = "images of several classes".to_owned();
                 return wrong("graph.carried", "0, or losses of one class", found);
             }
@@ -321,6 +321,14 @@ impl Recipe {
             }
             OptimiserName::Lion => Optimiser::Lion { betas: (0.9, 0.99) },
         }
+    }
+
+    /// The weight of carried labels, if they take part.
+    pub(crate) fn carried(&self) -> Option<f32> {
+        let graph = self.graph.as_ref()?;
+        let multi = self.losses.iter().any(|loss| loss.loss.is_multi_label());
+        let weight = graph.carried.unwrap_or(if multi { 0.0 } else { 1.0 });
+        (weight > 0.0).then_some(weight)
     }
 
     pub(crate) fn batch_norm(&self) -> BatchNorm {
@@ -349,7 +357,7 @@ impl Recipe {
                     false => StopGradient::Neither,
                 },
                 alpha: Alpha::new(graph.alpha, schedule)?,
-                carried: (graph.carried > 0.0).then_some(graph.carried),
+                carried: self.carried(),
                 repulsion: (graph.repulsion > 0.0)
                     .then_some((graph.repulsion, graph.repulsion_margin)),
             })

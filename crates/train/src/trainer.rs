@@ -314,7 +314,7 @@ impl<S: Source<f32>, E: Source<f32>> Trainer<'_, S, E> {
     /// class, and 1 − H/ln C as its weight, H being the entropy of the classes that came; 0 where none
     /// came. Iscen et al., 2019, <https://arxiv.org/abs/1904.04717>.
     fn carried(&self, graph: Option<&Graph>) -> Result<Option<Vec<(usize, f32)>>, TrainError> {
-        let recipe = self.recipe.graph.filter(|recipe| recipe.carried > 0.0);
+        let recipe = self.recipe.graph.filter(|_| self.recipe.carried().is_some());
         let (Some(graph), Some(recipe)) = (graph, recipe) else { return Ok(None) };
         let parameters =
             Spreading { alpha: recipe.carried_spread, tolerance: 1e-4, max_steps: 200 };

@@ -135,7 +135,7 @@ fn a_training_that_is_cut_off_goes_on_bit_for_bit() {
 fn whatever_a_recipe_asks_for_trains_and_goes_on_bit_for_bit() {
     let graph = GraphRecipe {
         layer: Layer::NormalisedEmbedding,
-        carried: 0.5,
+        carried: Some(0.5),
         repulsion: 0.1,
         edges: 8,
         ..GraphRecipe::default()

@@ -126,7 +126,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "HOW", value_parser = sampling)]
     sampling: Option<Sampling>,
 
-    /// Weight of a cross-entropy of unlabelled images with the labels that the graph carries to them.
+    /// Weight of a cross-entropy of unlabelled images with the labels that the graph carries to them [default: 1,
+    /// and 0 for images of several classes].
     #[arg(long, value_name = "W")]
     carried: Option<f32>,
 
@@ -402,7 +403,7 @@ impl Arguments {
             set(&mut graph.layer, &self.layer);
             set(&mut graph.edges, &self.edges);
             set(&mut graph.sampling, &self.sampling);
-            set(&mut graph.carried, &self.carried);
+            set_some(&mut graph.carried, &self.carried);
             set(&mut graph.repulsion, &self.repulsion);
         } else if of_graph || self.control || recipe.graph.is_some() {
             let error = anyhow!("options of the graph's term need --graph: found none");
