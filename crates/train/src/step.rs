@@ -39,13 +39,12 @@ impl Step {
         options: &Options,
     ) -> Result<Self, TrainError> {
         let model = with_objective(network, objective, rows, recipe.seed)?;
+        let trained = trainable(network, &model, recipe, objective)?;
         let training = Training {
-            batch: images,
-            trainable: trainable(network, &model, recipe, objective)?,
-            optimiser: recipe.optimiser(),
             batch_norm: recipe.batch_norm(),
             clip_norm: recipe.clip_norm,
             average: recipe.average,
+            ..Training::new(images, trained, recipe.optimiser())
         };
         let step = training_step(&model, names::TOTAL, &training)?;
         drop(model);
