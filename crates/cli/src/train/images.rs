@@ -142,6 +142,15 @@ impl Images {
         })
     }
 
+    /// Classes of training images that are known but may not be used.
+    pub(super) fn hidden(&self) -> Vec<Option<usize>> {
+        let hidden = |(sample, label): (&Sample, &Option<usize>)| match (&sample.target, label) {
+            (Target::Class(class), None) => Some(*class),
+            _ => None,
+        };
+        self.train_samples.samples.iter().zip(&self.labels).map(hidden).collect()
+    }
+
     /// The training images' values `[n, C·H·W]`, as the network sees them.
     pub(super) fn pixels(&self, threads: usize) -> Result<ndarray::Array2<f32>, Failure> {
         use nearkin_data::{Loader, LoaderConfig, Source};

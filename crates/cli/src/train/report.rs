@@ -26,6 +26,8 @@ pub(crate) struct Result {
     pub(crate) provider: String,
     /// The numbers of the last epoch.
     pub(crate) last: Vec<(String, f64)>,
+    /// Training images whose label was not used: classified right, and all.
+    pub(crate) hidden: Option<(usize, usize)>,
     pub(crate) test: Option<TestResult>,
     #[serde(skip)]
     pub(crate) model: Model,

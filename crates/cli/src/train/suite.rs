@@ -44,6 +44,9 @@ struct Study {
     #[serde(default)]
     goals: Vec<f64>,
     seeds: Vec<u64>,
+    /// Whether the control is left out: to choose settings, it is the same for all.
+    #[serde(default)]
+    without_control: bool,
     /// What is trained; `data` may begin with `shared:`, the folder of shared data.
     job: Job,
 }
@@ -57,6 +60,8 @@ struct Run {
     seed: u64,
     arm: String,
     accuracy: f64,
+    /// Accuracy on training images whose label was not used: what settings may be chosen by.
+    hidden: Option<f64>,
     knn: Option<f64>,
     map_at_r: Option<f64>,
     effective_rank: f64,
@@ -99,6 +104,9 @@ pub(crate) fn run(
         for labels in &study.labels {
             for &seed in &study.seeds {
                 for arm in ["graph", "control"] {
+                    if study.without_control && arm == "control" {
+                        continue;
+                    }
                     let job = job(study, *labels, seed, arm)?;
                     let key = key(&job)?;
                     if done.iter().any(|run| run.key == key) {
@@ -132,6 +140,7 @@ pub(crate) fn run(
                         seed,
                         arm: arm.to_owned(),
                         accuracy: test.accuracy,
+                        hidden: result.hidden.map(|(right, all)| right as f64 / all.max(1) as f64),
                         knn: test.quality.knn,
                         map_at_r: test.quality.map_at_r,
                         effective_rank: test.quality.effective_rank,
@@ -208,11 +217,12 @@ fn shared() -> PathBuf {
 fn key(job: &Job) -> Result<String, Failure> {
     let mut job = job.clone();
     job.data = job.data.file_name().map(PathBuf::from).unwrap_or_default();
-    if job.recipe.graph.is_none_or(|graph| graph.alpha <= 0.0) {
+    if job.recipe.graph.is_none_or(|g| g.alpha <= 0.0 && g.carried == Some(0.0)) {
         // Distance and layer do not matter to the control; the edges' images do.
         if let Some(graph) = &mut job.recipe.graph {
             let plain = nearkin_train::GraphRecipe {
                 alpha: 0.0,
+                carried: Some(0.0),
                 edges: graph.edges,
                 sampling: graph.sampling,
                 ..Default::default()
@@ -279,8 +289,8 @@ fn report(suite: &Suite, runs: &[Run], options: &Options) -> Result<String, Fail
         "# {}\n\n{}\n\n{}. Made by `cargo xtask bench --suite {}`; every run is a line of the JSON file beside.\n\n\
          Accuracy on test images, mean over seeds ± standard deviation; the difference is graph − control of the \
          same seed, with Student's 95 % interval. kNN has the labelled images as bank; MAP@R is among test images.\n\n\
-         | study | labels | seeds | control | graph | difference (95 %) | goal | kNN difference | MAP@R difference | \
-         effective rank, control → graph | s a run |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
+         | study | labels | seeds | control | graph | difference (95 %) | goal | unlabelled training images | kNN difference | MAP@R difference | \
+         effective rank, control → graph | s a run |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n",
         suite.name, suite.about, environment, suite.name
     );
     let mut said = Vec::new();
@@ -292,7 +302,9 @@ fn report(suite: &Suite, runs: &[Run], options: &Options) -> Result<String, Fail
                     let key = key(&job(study, *labels, seed, arm)?)?;
                     Ok(runs.iter().find(|run| run.key == key).cloned())
                 };
-                if let (Some(graph), Some(control)) = (find("graph")?, find("control")?) {
+                // Without a control the differences are of a run with itself.
+                let control = find(if study.without_control { "graph" } else { "control" })?;
+                if let (Some(graph), Some(control)) = (find("graph")?, control) {
                     pairs.push((graph, control));
                 }
             }
@@ -319,13 +331,15 @@ fn report(suite: &Suite, runs: &[Run], options: &Options) -> Result<String, Fail
             let goal = study.goals.get(place).map_or("".to_owned(), |goal| {
                 format!("≥ {goal}, {}", if mean >= *goal { "met" } else { "**missed**" })
             });
+            let (hidden, _) = of(&|run| run.hidden.unwrap_or(f64::NAN));
+            let hidden = shown(&hidden);
             let knn = difference(&of(&|run| run.knn.unwrap_or(f64::NAN))).2;
             let map = difference(&of(&|run| run.map_at_r.unwrap_or(f64::NAN))).2;
             let rank = of(&|run| run.effective_rank);
             let mean_of = |values: &[f64]| mean_and_half_width(values).0;
             let seconds = mean_of(&of(&|run| run.seconds).0);
             text += &format!(
-                "| {} | {labels} | {} | {} | {} | {} | {goal} | {knn} | {map} | {:.1} → {:.1} | {seconds:.0} |\n",
+                "| {} | {labels} | {} | {} | {} | {} | {goal} | {hidden} | {knn} | {map} | {:.1} → {:.1} | {seconds:.0} |\n",
                 study.name,
                 pairs.len(),
                 shown(&control),
@@ -334,6 +348,9 @@ fn report(suite: &Suite, runs: &[Run], options: &Options) -> Result<String, Fail
                 mean_of(&rank.1),
                 mean_of(&rank.0),
             );
+            if study.without_control {
+                continue;
+            }
             let verdict = if accuracy.0 - accuracy.1 > 0.0 {
                 "helps"
             } else if accuracy.0 + accuracy.1 < 0.0 {
