@@ -1,6 +1,6 @@
 //! Matrix products and reductions.
 
-use super::{Array, Call, Outputs, axis, elementwise::broadcast, filled};
+use super::{Array, Call, Outputs, axis, elementwise::broadcast};
 use ndarray::{Axis, Ix2, IxDyn};
 
 pub(super) fn run(call: &Call<'_>) -> Option<Outputs> {
@@ -96,19 +96,16 @@ fn axes(call: &Call<'_>, rank: usize) -> Result<Vec<usize>, String> {
 fn reduce(call: &Call<'_>, f: impl Fn(&[f64], f64) -> f64) -> Outputs {
     let x = call.get(0)?;
     let axes = axes(call, x.ndim())?;
+    let reduced = |i: &usize| axes.contains(i);
     let kept: Vec<usize> =
-        x.shape().iter().enumerate().map(|(i, &n)| if axes.contains(&i) { 1 } else { n }).collect();
-    let ranges: Vec<usize> =
-        x.shape().iter().enumerate().map(|(i, &n)| if axes.contains(&i) { n } else { 1 }).collect();
-    let y = filled(&kept, |place| {
-        let values: Vec<f64> = super::indices(&ranges)
-            .map(|inner| {
-                let index: Vec<usize> = place.iter().zip(&inner).map(|(a, b)| a + b).collect();
-                x[&index[..]]
-            })
-            .collect();
-        f(&values, values.len() as f64)
-    });
+        x.shape().iter().enumerate().map(|(i, &n)| if reduced(&i) { 1 } else { n }).collect();
+    // What is reduced together lies together once its axes are last.
+    let (last, first): (Vec<usize>, Vec<usize>) = (0..x.ndim()).partition(reduced);
+    let together = x.view().permuted_axes(IxDyn(&[first, last].concat()));
+    let values: Vec<f64> = together.iter().copied().collect();
+    let count = axes.iter().map(|&axis| x.shape()[axis]).product::<usize>();
+    let y: Vec<f64> = values.chunks(count.max(1)).map(|part| f(part, count as f64)).collect();
+    let y = Array::from_shape_vec(IxDyn(&kept), y).map_err(|error| error.to_string())?;
     if call.int("keepdims", 1) == 1 {
         return Ok(vec![y]);
     }
