@@ -1,7 +1,7 @@
 //! Convolutions and pooling over any number of axes.
 
 use super::{Array, Call, Outputs, filled, indices};
-use ndarray::IxDyn;
+use ndarray::{Array2, ArrayView2, IxDyn};
 
 pub(super) fn run(call: &Call<'_>) -> Option<Outputs> {
     Some(match call.node.op.as_str() {
@@ -91,7 +91,8 @@ impl Window {
 /// For each window and each tap, the flat pixel of the image under it; none in the padding.
 fn pixels_under(window: &Window, out: &[usize], image: &[usize]) -> Vec<Vec<Option<usize>>> {
     let taps: Vec<Vec<usize>> = indices(&window.kernel).collect();
-    let flat = |pixel: Vec<usize>| pixel.iter().zip(image).fold(0, |flat, (p, size)| flat * size + p);
+    let flat =
+        |pixel: Vec<usize>| pixel.iter().zip(image).fold(0, |flat, (p, size)| flat * size + p);
     let under = |place: Vec<usize>| {
         taps.iter().map(|tap| window.pixel(&place, tap, image).map(flat)).collect()
     };
@@ -103,39 +104,39 @@ fn row_major(x: &Array) -> Vec<f64> {
 }
 
 fn shaped(shape: &[usize], values: Vec<f64>) -> Outputs {
-    Array::from_shape_vec(IxDyn(shape), values)
-        .map(|y| vec![y])
-        .map_err(|error| error.to_string())
+    Array::from_shape_vec(IxDyn(shape), values).map(|y| vec![y]).map_err(|error| error.to_string())
 }
 
+/// For each image and group: the kernels as rows times the pixels that each window sees as columns.
 fn conv(call: &Call<'_>) -> Outputs {
     let (x, w) = (call.get(0)?, call.get(1)?);
     let groups = call.int("group", 1) as usize;
     let image = &x.shape()[2..];
     let window = Window::new(call, w.shape()[2..].to_vec(), image)?;
-    let (batch, channels) = (x.shape()[0], x.shape()[1]);
-    let (outputs, inner) = (w.shape()[0], w.shape()[1]);
+    let (batch, outputs, inner) = (x.shape()[0], w.shape()[0], w.shape()[1]);
     let out = window.out(image, false);
     let under = pixels_under(&window, &out, image);
     let (pixels, taps) = (image.iter().product::<usize>(), window.kernel.iter().product::<usize>());
     let (xs, ws) = (row_major(x), row_major(w));
+    let rows = outputs / groups;
     let mut y = Vec::with_capacity(batch * outputs * under.len());
-    for (n, m) in (0..batch).flat_map(|n| (0..outputs).map(move |m| (n, m))) {
-        let first = n * channels + m / (outputs / groups) * inner;
-        let bias = call.optional(2).map_or(0.0, |bias| bias[[m]]);
-        for place in &under {
-            let mut sum = bias;
-            for c in 0..inner {
-                let plane = &xs[(first + c) * pixels..][..pixels];
-                let kernel = &ws[(m * inner + c) * taps..][..taps];
-                for (pixel, weight) in place.iter().zip(kernel) {
-                    sum += pixel.map_or(0.0, |pixel| plane[pixel] * weight);
-                }
-            }
-            y.push(sum);
+    for (n, group) in (0..batch).flat_map(|n| (0..groups).map(move |group| (n, group))) {
+        let seen = Array2::from_shape_fn((inner * taps, under.len()), |(row, place)| {
+            let plane = (n * groups + group) * inner + row / taps;
+            under[place][row % taps].map_or(0.0, |pixel| xs[plane * pixels + pixel])
+        });
+        let kernels = matrix(rows, inner * taps, &ws[group * rows * inner * taps..])?;
+        for (m, row) in kernels.dot(&seen).outer_iter().enumerate() {
+            let bias = call.optional(2).map_or(0.0, |bias| bias[[group * rows + m]]);
+            y.extend(row.iter().map(|sum| sum + bias));
         }
     }
     shaped(&[&[batch, outputs], &out[..]].concat(), y)
+}
+
+fn matrix(rows: usize, columns: usize, values: &[f64]) -> Result<ArrayView2<'_, f64>, String> {
+    ArrayView2::from_shape((rows, columns), &values[..rows * columns])
+        .map_err(|error| error.to_string())
 }
 
 /// Each pixel spreads the kernel over the output: the adjoint of a convolution.
@@ -165,25 +166,22 @@ fn conv_transpose(call: &Call<'_>) -> Outputs {
     let under = pixels_under(&window, image, &out);
     let (pixels, taps) = (out.iter().product::<usize>(), window.kernel.iter().product::<usize>());
     let (xs, ws) = (row_major(x), row_major(w));
+    let rows = channels / groups;
     let mut y = vec![0.0; batch * outputs * pixels];
-    if let Some(bias) = call.optional(2) {
-        for (i, plane) in y.chunks_mut(pixels).enumerate() {
-            plane.fill(bias[[i % outputs]]);
+    for (n, group) in (0..batch).flat_map(|n| (0..groups).map(move |group| (n, group))) {
+        let given = &xs[(n * channels + group * rows) * under.len()..];
+        let kernels = matrix(rows, per_group * taps, &ws[group * rows * per_group * taps..])?;
+        let spread = kernels.t().dot(&matrix(rows, under.len(), given)?);
+        for ((row, place), value) in spread.indexed_iter() {
+            if let Some(pixel) = under[place][row % taps] {
+                let plane = n * outputs + group * per_group + row / taps;
+                y[plane * pixels + pixel] += value;
+            }
         }
     }
-    for (n, c) in (0..batch).flat_map(|n| (0..channels).map(move |c| (n, c))) {
-        let first = n * outputs + c / (channels / groups) * per_group;
-        let plane = &xs[(n * channels + c) * under.len()..][..under.len()];
-        for m in 0..per_group {
-            let kernel = &ws[(c * per_group + m) * taps..][..taps];
-            let target = &mut y[(first + m) * pixels..][..pixels];
-            for (place, value) in under.iter().zip(plane) {
-                for (pixel, weight) in place.iter().zip(kernel) {
-                    if let Some(pixel) = *pixel {
-                        target[pixel] += value * weight;
-                    }
-                }
-            }
+    if let Some(bias) = call.optional(2) {
+        for (i, plane) in y.chunks_mut(pixels).enumerate() {
+            plane.iter_mut().for_each(|value| *value += bias[[i % outputs]]);
         }
     }
     shaped(&[&[batch, outputs], &out[..]].concat(), y)
