@@ -287,6 +287,20 @@ impl Scope {
         }
     }
 
+    /// A parameter with values already, for what is added to a network: a new head, the centres of a
+    /// loss.
+    pub fn weight(&self, name: &str, tensor: Option<Tensor>) -> Value {
+        let path = self.path_of(name);
+        let Some(tensor) = tensor else {
+            return self.reject(name, "as many values as its dims hold", "another number");
+        };
+        let added = self.builder.borrow_mut().graph.add_initialiser(&path, tensor);
+        match added {
+            Ok(id) => Value(Some(id)),
+            Err(error) => self.fail(&path, error),
+        }
+    }
+
     /// A tensor of timm's `state_dict` that takes no part in the computation.
     pub(crate) fn counter(&self, name: &str) {
         let parameter = Parameter {

@@ -1,0 +1,118 @@
+//! A small network learns the digits, with and without a graph, and a training that is cut off goes on
+//! bit for bit.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use nearkin_data::{
+    CropMode, DecodeOptions, Eval, Evaluate, Interpolation, ListedPart, Listing, OpenOptions,
+    Samples,
+};
+use nearkin_graph::{
+    Distance, Engine, Graph, Symmetry, Weighting, knn_graph, nearest_neighbours, symmetrised,
+};
+use nearkin_nn::{Options, Weights};
+use nearkin_runtime as runtime;
+use nearkin_train::{GraphRecipe, Network, Progress, Recipe, Set, Trained, Trainer, Watch};
+use nearkin_zoo::Registry;
+
+type Images = Samples<Evaluate>;
+
+fn digits(count: usize) -> Arc<Images> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/digits");
+    let listing = Listing::open(Path::new(folder), &OpenOptions::default()).unwrap();
+    let mut samples = listing.parts[0].samples.clone();
+    samples.truncate(count);
+    let part = Arc::new(ListedPart { split: listing.parts[0].split, samples });
+    let eval = Eval {
+        size: (8, 8),
+        channels: 1,
+        mean: vec![0.3],
+        std: vec![0.4],
+        interpolation: Interpolation::Bilinear,
+        crop_pct: 1.0,
+        crop_mode: CropMode::Center,
+    };
+    Arc::new(Samples::new(part, DecodeOptions::default(), Evaluate::new(&eval).unwrap()))
+}
+
+fn network() -> Network {
+    let entry = Registry::standard().variant("fcnn_32_16").unwrap();
+    let options = Options { num_classes: Some(10), in_chans: 1, img_size: Some((8, 8)) };
+    let built = entry.build(&options).unwrap();
+    Network::of_architecture(&built, &Weights::init(&built, 1)).unwrap()
+}
+
+/// Breaks off after so many steps.
+struct After(u64);
+
+impl Watch for After {
+    fn step(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
+        if progress.step >= self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+fn ring(images: &Images) -> Graph {
+    let n = <Images as nearkin_data::Source<f32>>::count(images);
+    let points = ndarray::Array2::from_shape_fn((n, 2), |(i, j)| ((i * 7 + j * 3) % n) as f32);
+    let near = nearest_neighbours(points.view(), 3, Distance::Euclidean, Engine::Auto).unwrap();
+    let graph = knn_graph(&near, Distance::Euclidean, Weighting::Constant).unwrap();
+    symmetrised(graph.view(), Symmetry::Max)
+}
+
+fn train(recipe: &Recipe, folder: Option<&Path>, watch: &mut dyn Watch) -> Trained {
+    let images = digits(300);
+    let graph = recipe.graph.is_some().then(|| ring(&images));
+    let mut trainer = Trainer {
+        network: network(),
+        recipe: recipe.clone(),
+        train: Set::new(Arc::clone(&images)),
+        plain: Some(images),
+        validation: None::<Set<Images>>,
+        graph,
+        rebuild: None,
+        options: runtime::Options::default(),
+        threads: 1,
+        folder: folder.map(Path::to_owned),
+        log_every: 1,
+        identity: BTreeMap::new(),
+        watch,
+    };
+    trainer.run().unwrap()
+}
+
+#[test]
+fn the_loss_falls_and_the_accuracy_rises() {
+    let recipe = Recipe { epochs: 60, learning_rate: 5e-3, ..Recipe::default() };
+    let trained = train(&recipe, None, &mut ());
+    let value = |at: usize, name: &str| trained.epochs[at].value(name).unwrap();
+    assert!(value(0, "train/cross-entropy") > 1.5);
+    assert!(value(59, "train/cross-entropy") < 0.5);
+    assert!(value(59, "train/accuracy") > 0.9);
+    assert!(value(59, "embedding/effective_rank") > 3.0);
+}
+
+#[test]
+fn a_training_that_is_cut_off_goes_on_bit_for_bit() {
+    let recipe = Recipe {
+        epochs: 3,
+        batch: 32,
+        average: Some(0.9),
+        clip_norm: Some(1.0),
+        graph: Some(GraphRecipe { alpha: 0.1, edges: 16, ..GraphRecipe::default() }),
+        ..Recipe::default()
+    };
+    let whole = train(&recipe, None, &mut ());
+    let folder = tempfile::tempdir().unwrap();
+    let cut = train(&recipe, Some(folder.path()), &mut After(13));
+    assert!(!cut.finished && cut.steps == 13);
+    let resumed = train(&recipe, Some(folder.path()), &mut ());
+    assert!(resumed.finished);
+    assert_eq!(whole.model, resumed.model);
+    let last = |trained: &Trained| trained.epochs.last().cloned();
+    assert_eq!(last(&whole), last(&resumed));
+    let lines = std::fs::read_to_string(folder.path().join("log.jsonl")).unwrap();
+    assert_eq!(lines.lines().count(), 30 + 3);
+}
