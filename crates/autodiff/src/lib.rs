@@ -7,6 +7,7 @@ mod optimiser;
 mod prepare;
 mod prune;
 mod rules;
+mod separate;
 mod step;
 mod sweep;
 
@@ -14,5 +15,6 @@ pub use error::{AutodiffError, Problem};
 pub use optimiser::Optimiser;
 pub use prepare::BatchNorm;
 pub use rules::differentiable;
+pub use separate::separate;
 pub use step::{Scalar, Slot, Trainable, Training, TrainingStep, training_step};
 pub use sweep::{Gradients, gradients};

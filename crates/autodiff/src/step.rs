@@ -6,8 +6,9 @@ use nearkin_onnx::{Model, Shape, Tensor, TensorType, ValueId};
 
 use crate::error::{AutodiffError, Problem};
 use crate::optimiser::{Optimiser, Rates};
-use crate::prepare::{BatchNorm, prepare};
+use crate::prepare::{BatchNorm, is_standardisation, of_data, prepare};
 use crate::prune::prune;
+use crate::separate::separate;
 use crate::sweep::{backward, with_graph};
 
 /// A parameter that is trained.
@@ -121,6 +122,7 @@ pub fn training_step(
 ) -> Result<TrainingStep, AutodiffError> {
     let whole = |problem: Problem| problem.at("");
     check(training).map_err(whole)?;
+    let model = &separate(model);
     let statistics = running_statistics(model, training.batch_norm);
     let names = training.trainable.iter().map(|parameter| parameter.name.as_str());
     let inputs: BTreeSet<&str> = names.chain(statistics.iter().map(String::as_str)).collect();
@@ -198,7 +200,12 @@ fn running_statistics(model: &Model, batch_norm: BatchNorm) -> Vec<String> {
     if batch_norm == BatchNorm::Frozen {
         return Vec::new();
     }
-    let norms = model.graph.nodes().iter().filter(|node| node.op == "BatchNormalization");
+    let of_data = of_data(&model.graph);
+    let norms = model
+        .graph
+        .nodes()
+        .iter()
+        .filter(|node| node.op == "BatchNormalization" && !is_standardisation(node, &of_data));
     let statistics = norms.flat_map(|node| node.inputs.iter().skip(3).take(2).flatten());
     let fixed = statistics.filter(|id| model.graph.initialiser(**id).is_some());
     fixed.map(|&id| model.graph.value(id).name.clone()).collect()

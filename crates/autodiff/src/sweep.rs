@@ -9,6 +9,7 @@ use crate::error::{AutodiffError, Problem};
 use crate::prepare::{BatchNorm, prepare};
 use crate::prune::prune;
 use crate::rules::{self, Call};
+use crate::separate::separate;
 
 /// Emits the gradients of `loss` with respect to `wrt`; none for what it does not depend on.
 pub(crate) fn backward(
@@ -100,6 +101,7 @@ pub fn gradients(
     batch: usize,
     batch_norm: BatchNorm,
 ) -> Result<Gradients, AutodiffError> {
+    let model = &separate(model);
     let inputs: BTreeSet<&str> = wrt.iter().copied().collect();
     let mut prepared = prepare(model, batch, &inputs, batch_norm)?;
     let find = |name: &str| {

@@ -9,7 +9,7 @@ use ndarray::ArrayD;
 use nearkin_autodiff::{
     BatchNorm, Optimiser, Problem, Trainable, Training, gradients, training_step,
 };
-use nearkin_onnx::{Graph, Model, Node, Tensor, ValueId};
+use nearkin_onnx::{ElementType, Graph, Model, Node, Tensor, ValueId};
 use nearkin_testkit::interpreter::interpret;
 
 fn model(build: impl Fn(&mut Graph) -> ValueId) -> Model {
@@ -45,6 +45,26 @@ fn functions_of_one_input() {
             op(g, name, &[x], "y")
         });
         check(&model, &["x"], &[("x", numbers(&[2, 3], 1))], BatchNorm::Frozen);
+    }
+}
+
+#[test]
+fn a_cast_between_equal_types_passes_the_gradient_and_one_to_f64_stops_it() {
+    for (to, slope) in [(ElementType::Float, 1.0), (ElementType::Double, 0.0)] {
+        let model = model(|g| {
+            let x = input(g, "x", &[2]);
+            let cast =
+                |to: ElementType, x| Node::new("Cast", &[x]).with("to", i64::from(to.code()));
+            let y = node(g, cast(to, x), "there");
+            let y = node(g, cast(ElementType::Float, y), "back");
+            op(g, "Add", &[x, y], "y")
+        });
+        let found = gradients(&model, "loss", &["x"], 2, BatchNorm::Frozen).unwrap();
+        let out = interpret(&found.model.graph, &[("x", numbers(&[2], 1))]).unwrap();
+        assert_eq!(
+            out["gradient/x"].as_slice(),
+            Some(&[-0.5 * (1.0 + slope), 0.375 * (1.0 + slope)][..])
+        );
     }
 }
 

@@ -12,6 +12,7 @@ mod matrix;
 mod norm;
 mod pool;
 mod reduce;
+mod resample;
 mod softmax;
 
 use nearkin_onnx::{AttributeValue, Node, ValueId};
@@ -39,6 +40,7 @@ const RULES: &[(&str, Rule)] = &[
     ("Add", arithmetic::add),
     ("AveragePool", pool::average),
     ("BatchNormalization", norm::batch),
+    ("Cast", layout::cast),
     ("Clip", activation::clip),
     ("Concat", layout::concat),
     ("Conv", conv::conv),
@@ -55,9 +57,11 @@ const RULES: &[(&str, Rule)] = &[
     ("Gelu", activation::gelu),
     ("Gemm", matrix::gemm),
     ("GlobalAveragePool", pool::global_average),
+    ("GroupNormalization", norm::group),
     ("HardSigmoid", activation::hard_sigmoid),
     ("HardSwish", activation::hard_swish),
     ("Identity", layout::identity),
+    ("InstanceNormalization", norm::instance),
     ("LayerNormalization", norm::layer),
     ("LeakyRelu", activation::leaky_relu),
     ("Log", arithmetic::log),
@@ -78,6 +82,7 @@ const RULES: &[(&str, Rule)] = &[
     ("ReduceSumSquare", reduce::sum_square),
     ("Relu", activation::relu),
     ("Reshape", layout::reshape),
+    ("Resize", resample::resize),
     ("Sigmoid", activation::sigmoid),
     ("Sin", arithmetic::sin),
     ("Slice", layout::slice),

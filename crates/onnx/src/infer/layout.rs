@@ -25,6 +25,8 @@ pub(super) fn infer(call: &Call<'_>) -> Option<Types> {
         "Expand" => expand(call),
         "Tile" => tile(call),
         "Shape" => shape_of(call),
+        "Size" => call.one(ElementType::Int64, vec![]),
+        "Range" => range(call),
         "Constant" => constant(call),
         "ConstantOfShape" => constant_of_shape(call),
         _ => return None,
@@ -327,6 +329,20 @@ fn shape_of(call: &Call<'_>) -> Types {
     let end = place(call.node.int("end").unwrap_or(rank));
     let length = usize::try_from((end - start).max(0)).unwrap_or(0);
     call.one(ElementType::Int64, vec![Dim::Known(length)])
+}
+
+fn range(call: &Call<'_>) -> Types {
+    let one = |index| Some(i128::from(*call.constant_ints(index)?.first()?));
+    let length = match (one(0), one(1), one(2)) {
+        (Some(start), Some(limit), Some(step)) if step != 0 => {
+            let (span, step) =
+                if step > 0 { (limit - start, step) } else { (start - limit, -step) };
+            let whole = span.max(0) / step + i128::from(span.max(0) % step != 0);
+            usize::try_from(whole).map_or(Dim::Unknown, Dim::Known)
+        }
+        _ => Dim::Unknown,
+    };
+    call.one(call.element(0)?, vec![length])
 }
 
 fn constant(call: &Call<'_>) -> Types {

@@ -9,6 +9,8 @@
 mod elementwise;
 mod layout;
 mod matrix;
+mod norm;
+mod resample;
 mod window;
 
 use ndarray::{ArrayD, IxDyn};
@@ -171,7 +173,9 @@ fn run(call: &Call<'_>) -> Outputs {
     if !call.node.is_standard() {
         return Err("not an operator of ONNX's own set".to_owned());
     }
-    for family in [elementwise::run, matrix::run, layout::run, window::run] {
+    let families =
+        [elementwise::run, norm::run, matrix::run, layout::run, window::run, resample::run];
+    for family in families {
         if let Some(outputs) = family(call) {
             return outputs;
         }
