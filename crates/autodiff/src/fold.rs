@@ -1,8 +1,9 @@
 //! Arithmetic on shapes: whole numbers that are known once the batch is fixed become constants.
 //!
 //! Exporters write the targets of `Reshape`, `Expand` and `Pad` as chains of `Shape`, `Gather`,
-//! `ConstantOfShape`, `Where` and the like. With every dimension a number, such a chain has one value.
-//! Integers and booleans only, and few of them: it does not fold weights.
+//! `ConstantOfShape`, `Where` and the like, with f32 in between where something is divided and rounded
+//! up. With every dimension a number, such a chain has one value. Only small tensors are followed, and
+//! only whole numbers replace the nodes that gave them: this does not fold weights.
 
 use std::collections::BTreeMap;
 
@@ -11,25 +12,46 @@ use nearkin_onnx::{AttributeValue, ElementType, Graph, Node, Tensor, TensorData,
 /// Most elements that are taken for a shape or what leads to one.
 const LARGEST: usize = 256;
 
-/// A small tensor of whole numbers; booleans are 0 and 1.
+/// A small tensor; booleans are 0 and 1.
+///
+/// f64 holds every whole number that a dimension can be, and the bounds of i64 well enough for the end of
+/// a slice; what is f32 is rounded to it after each step.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Small {
     dims: Vec<usize>,
-    values: Vec<i64>,
+    values: Vec<f64>,
+    is_float: bool,
 }
 
 impl Small {
     /// The i64 tensor of these numbers.
     pub(crate) fn to_tensor(&self) -> Option<Tensor> {
-        Tensor::from_i64(self.dims.clone(), &self.values)
+        Tensor::from_i64(self.dims.clone(), &self.to_ints())
+    }
+
+    fn to_ints(&self) -> Vec<i64> {
+        self.values.iter().map(|&value| value as i64).collect()
+    }
+
+    fn to_sizes(&self) -> Option<Vec<usize>> {
+        self.to_ints().into_iter().map(|n| usize::try_from(n).ok()).collect()
+    }
+
+    fn whole(dims: Vec<usize>, values: Vec<i64>) -> Self {
+        let values = values.into_iter().map(|value| value as f64).collect();
+        Self { dims, values, is_float: false }
     }
 
     fn vector(values: Vec<i64>) -> Self {
-        Self { dims: vec![values.len()], values }
+        Self::whole(vec![values.len()], values)
     }
 
     /// The tensor of these dimensions whose element at an index is `at(index)`.
-    fn filled(dims: Vec<usize>, mut at: impl FnMut(&[usize]) -> Option<i64>) -> Option<Self> {
+    fn filled(
+        dims: Vec<usize>,
+        is_float: bool,
+        mut at: impl FnMut(&[usize]) -> Option<f64>,
+    ) -> Option<Self> {
         let count: usize = dims.iter().try_fold(1usize, |n, &dim| n.checked_mul(dim))?;
         if count > LARGEST {
             return None;
@@ -42,13 +64,19 @@ impl Small {
                 *place = rest % dim;
                 rest /= dim;
             }
-            values.push(at(&index)?);
+            let value = at(&index)?;
+            values.push(if is_float { f64::from(value as f32) } else { value });
         }
-        Some(Self { dims, values })
+        Some(Self { dims, values, is_float })
+    }
+
+    /// Each element by itself.
+    fn map(&self, is_float: bool, f: impl Fn(f64) -> f64) -> Option<Self> {
+        Self::filled(self.dims.clone(), is_float, |index| self.at(index).map(&f))
     }
 
     /// The element at an index of a shape that this tensor broadcasts to.
-    fn at(&self, index: &[usize]) -> Option<i64> {
+    fn at(&self, index: &[usize]) -> Option<f64> {
         let skipped = index.len().checked_sub(self.dims.len())?;
         let place =
             |flat: usize, (&i, &dim): (&usize, &usize)| flat * dim + if dim == 1 { 0 } else { i };
@@ -71,7 +99,7 @@ fn place(at: i64, count: usize) -> Option<usize> {
 pub(crate) struct Known(BTreeMap<ValueId, Small>);
 
 impl Known {
-    /// Takes note of a constant, if it is a small one of whole numbers.
+    /// Takes note of a constant, if it is a small one.
     pub(crate) fn note(&mut self, id: ValueId, tensor: &Tensor) {
         if let Some(small) = small(tensor) {
             self.0.insert(id, small);
@@ -98,13 +126,12 @@ impl Known {
     /// Integers that are an input since some opset and an attribute before it.
     fn ints(&self, node: &Node, index: usize, attribute: &str) -> Option<Vec<i64>> {
         match node.inputs.get(index).copied().flatten() {
-            Some(id) => self.0.get(&id).map(|small| small.values.clone()),
+            Some(id) => self.0.get(&id).map(Small::to_ints),
             None => node.ints(attribute).map(<[i64]>::to_vec),
         }
     }
 
     fn run(&self, graph: &Graph, node: &Node) -> Option<Small> {
-        let whole = |a: i64, b: i64| b != 0 && !(a == i64::MIN && b == -1);
         match node.op.as_str() {
             "Constant" => constant(node),
             "Shape" | "Size" => shape(graph, node),
@@ -116,58 +143,86 @@ impl Known {
             "Transpose" => self.transpose(node),
             "Slice" => self.slice(node),
             "Expand" => {
-                let (x, target) = (self.get(node, 0)?, &self.get(node, 1)?.values);
-                let target = target.iter().map(|&n| usize::try_from(n).ok());
-                let dims = broadcast(&x.dims, &target.collect::<Option<Vec<_>>>()?)?;
-                Small::filled(dims, |index| x.at(index))
+                let x = self.get(node, 0)?;
+                let dims = broadcast(&x.dims, &self.get(node, 1)?.to_sizes()?)?;
+                Small::filled(dims, x.is_float, |index| x.at(index))
             }
-            "ConstantOfShape" => self.constant_of_shape(node),
-            "Range" => self.range(node),
-            "Add" => self.both(node, i64::checked_add),
-            "Sub" => self.both(node, i64::checked_sub),
-            "Mul" => self.both(node, i64::checked_mul),
-            "Div" => self.both(node, i64::checked_div),
-            // The sign of the divisor, as in Python.
-            "Mod" if node.int("fmod").unwrap_or(0) == 0 => {
-                self.both(node, |a, b| whole(a, b).then(|| (a % b + b) % b))
-            }
-            "Min" => self.both(node, |a, b| Some(a.min(b))),
-            "Max" => self.both(node, |a, b| Some(a.max(b))),
-            "Equal" => self.both(node, |a, b| Some(i64::from(a == b))),
-            "Less" => self.both(node, |a, b| Some(i64::from(a < b))),
-            "LessOrEqual" => self.both(node, |a, b| Some(i64::from(a <= b))),
-            "Greater" => self.both(node, |a, b| Some(i64::from(a > b))),
-            "GreaterOrEqual" => self.both(node, |a, b| Some(i64::from(a >= b))),
-            "And" => self.both(node, |a, b| Some(a & b)),
-            "Or" => self.both(node, |a, b| Some(a | b)),
-            "Not" => self.one(node, |a| Some(1 - a)),
-            "Neg" => self.one(node, i64::checked_neg),
-            "Abs" => self.one(node, i64::checked_abs),
-            "Where" => {
-                let parts = [self.get(node, 0)?, self.get(node, 1)?, self.get(node, 2)?];
-                let dims = broadcast(&parts[1].dims, &parts[2].dims)?;
-                let dims = broadcast(&parts[0].dims, &dims)?;
-                Small::filled(dims, |index| {
-                    parts[if parts[0].at(index)? != 0 { 1 } else { 2 }].at(index)
+            "Tile" => {
+                let (x, repeats) = (self.get(node, 0)?, self.get(node, 1)?.to_sizes()?);
+                let dims: Vec<usize> = x.dims.iter().zip(&repeats).map(|(n, r)| n.saturating_mul(*r)).collect();
+                Small::filled(dims, x.is_float, |index| {
+                    let at: Vec<usize> = index.iter().zip(&x.dims).map(|(i, n)| i % n).collect();
+                    x.at(&at)
                 })
             }
-            "ReduceProd" => self.all(node, |values| {
-                values.iter().try_fold(1, |product: i64, &n| product.checked_mul(n))
-            }),
-            "ReduceSum" => self
-                .all(node, |values| values.iter().try_fold(0, |sum: i64, &n| sum.checked_add(n))),
-            "ReduceMax" => self.all(node, |values| values.iter().copied().max()),
-            "ReduceMin" => self.all(node, |values| values.iter().copied().min()),
+            "ConstantOfShape" => self.constant_of_shape(node),
+            "OneHot" => self.one_hot(node),
+            "Range" => self.range(node),
+            "Where" => self.choose(node),
+            "ReduceProd" => self.all(node, |values| values.iter().product()),
+            "ReduceSum" => self.all(node, |values| values.iter().sum()),
+            "ReduceMax" => {
+                self.all(node, |values| values.iter().copied().fold(f64::NEG_INFINITY, f64::max))
+            }
+            "ReduceMin" => {
+                self.all(node, |values| values.iter().copied().fold(f64::INFINITY, f64::min))
+            }
+            _ => self.elementwise(node),
+        }
+    }
+
+    fn elementwise(&self, node: &Node) -> Option<Small> {
+        let truth = |holds: bool| f64::from(u8::from(holds));
+        let is_float = self.get(node, 0)?.is_float;
+        match node.op.as_str() {
+            "Add" => self.both(node, is_float, |a, b| a + b),
+            "Sub" => self.both(node, is_float, |a, b| a - b),
+            "Mul" => self.both(node, is_float, |a, b| a * b),
+            "Div" if is_float => self.both(node, true, |a, b| a / b),
+            "Div" if self.is_nonzero(node) => self.both(node, false, |a, b| (a / b).trunc()),
+            // The sign of the divisor, as in Python.
+            "Mod" if node.int("fmod") != Some(1) && self.is_nonzero(node) => {
+                self.both(node, is_float, |a, b| a - b * (a / b).floor())
+            }
+            "Min" => self.both(node, is_float, f64::min),
+            "Max" => self.both(node, is_float, f64::max),
+            "Equal" => self.both(node, false, |a, b| truth(a.total_cmp(&b).is_eq())),
+            "Less" => self.both(node, false, |a, b| truth(a < b)),
+            "LessOrEqual" => self.both(node, false, |a, b| truth(a <= b)),
+            "Greater" => self.both(node, false, |a, b| truth(a > b)),
+            "GreaterOrEqual" => self.both(node, false, |a, b| truth(a >= b)),
+            "And" => self.both(node, false, |a, b| a * b),
+            "Or" => self.both(node, false, f64::max),
+            "Not" => self.get(node, 0)?.map(false, |a| 1.0 - a),
+            "Neg" => self.get(node, 0)?.map(is_float, |a| -a),
+            "Abs" => self.get(node, 0)?.map(is_float, f64::abs),
+            "Ceil" => self.get(node, 0)?.map(is_float, f64::ceil),
+            "Floor" => self.get(node, 0)?.map(is_float, f64::floor),
+            "Round" => self.get(node, 0)?.map(is_float, f64::round_ties_even),
+            "Relu" => self.get(node, 0)?.map(is_float, |a| a.max(0.0)),
+            "Sqrt" => self.get(node, 0)?.map(is_float, f64::sqrt),
+            "Clip" => {
+                let bound = |index: usize, open: f64| match node.inputs.get(index).copied() {
+                    Some(Some(_)) => self.get(node, index)?.values.first().copied(),
+                    _ => Some(open),
+                };
+                let (low, high) = (bound(1, f64::NEG_INFINITY)?, bound(2, f64::INFINITY)?);
+                self.get(node, 0)?.map(is_float, |a| a.max(low).min(high))
+            }
             _ => None,
         }
     }
 
-    /// To whole numbers or booleans; whole numbers stay as they are.
+    fn is_nonzero(&self, node: &Node) -> bool {
+        self.get(node, 1).is_some_and(|small| small.values.iter().all(|&value| value != 0.0))
+    }
+
     fn cast(&self, node: &Node) -> Option<Small> {
-        let to = ElementType::from_code(i32::try_from(node.int("to")?).ok()?)?;
-        match to {
-            ElementType::Int64 | ElementType::Int32 => self.get(node, 0).cloned(),
-            ElementType::Bool => self.one(node, |a| Some(i64::from(a != 0))),
+        let x = self.get(node, 0)?;
+        match ElementType::from_code(i32::try_from(node.int("to")?).ok()?)? {
+            ElementType::Int64 | ElementType::Int32 => x.map(false, f64::trunc),
+            ElementType::Bool => x.map(false, |a| f64::from(u8::from(a != 0.0))),
+            ElementType::Float => x.map(true, |a| a),
             _ => None,
         }
     }
@@ -177,9 +232,10 @@ impl Known {
         let axis = x.axis(node.int("axis").unwrap_or(0))?;
         let dims = [&x.dims[..axis], &chosen.dims, &x.dims[axis + 1..]].concat();
         let count = chosen.dims.len();
-        Small::filled(dims, |index| {
-            let at = place(chosen.at(&index[axis..axis + count])?, x.dims[axis])?;
-            x.at(&[&index[..axis], &[at], &index[axis + count..]].concat())
+        Small::filled(dims, x.is_float, |index| {
+            let at = place(chosen.at(&index[axis..axis + count])? as i64, x.dims[axis])?;
+            let from = [&index[..axis], &[at], &index[axis + count..]].concat();
+            if at < x.dims[axis] { x.at(&from) } else { None }
         })
     }
 
@@ -190,7 +246,7 @@ impl Known {
         let axis = first.axis(node.int("axis")?)?;
         let mut dims = first.dims.clone();
         dims[axis] = parts.iter().map(|part| part.dims.get(axis)).sum::<Option<usize>>()?;
-        Small::filled(dims, |index| {
+        Small::filled(dims, first.is_float, |index| {
             let mut index = index.to_vec();
             for part in &parts {
                 match index[axis].checked_sub(part.dims[axis]) {
@@ -207,8 +263,7 @@ impl Known {
         let x = self.get(node, 0)?;
         let ty = nearkin_onnx::infer(graph, node).ok()?.into_iter().next()?;
         let dims = ty.shape?.to_known()?;
-        (dims.iter().product::<usize>() == x.values.len())
-            .then(|| Small { dims, values: x.values.clone() })
+        (dims.iter().product::<usize>() == x.values.len()).then(|| Small { dims, ..x.clone() })
     }
 
     fn transpose(&self, node: &Node) -> Option<Small> {
@@ -218,7 +273,7 @@ impl Known {
             None => (0..x.dims.len()).rev().collect(),
         };
         let dims = order.iter().map(|&axis| x.dims[axis]).collect();
-        Small::filled(dims, |index| {
+        Small::filled(dims, x.is_float, |index| {
             let mut from = vec![0; index.len()];
             order.iter().zip(index).for_each(|(&axis, &i)| from[axis] = i);
             x.at(&from)
@@ -241,7 +296,7 @@ impl Known {
             let axis = x.axis(axis)?;
             let size = x.dims[axis] as i64;
             let bound = |at: i64, low: i64, high: i64| {
-                (if at < 0 { at.saturating_add(size) } else { at }).clamp(low, high)
+                (if at < 0 { at.saturating_add(size) } else { at }).max(low).min(high)
             };
             let (mut at, end) = match step {
                 1.. => (bound(start, 0, size), bound(end, 0, size)),
@@ -255,7 +310,7 @@ impl Known {
             }
             let mut dims = x.dims.clone();
             dims[axis] = chosen.len();
-            x = Small::filled(dims, |index| {
+            x = Small::filled(dims, x.is_float, |index| {
                 let mut from = index.to_vec();
                 from[axis] = chosen[index[axis]];
                 x.at(&from)
@@ -265,40 +320,61 @@ impl Known {
     }
 
     fn constant_of_shape(&self, node: &Node) -> Option<Small> {
-        let dims = self.get(node, 0)?.values.iter().map(|&n| usize::try_from(n).ok());
-        let value = match node.attribute("value")? {
-            AttributeValue::Tensor(tensor) => *small(tensor)?.values.first()?,
-            _ => return None,
+        let dims = self.get(node, 0)?.to_sizes()?;
+        let (value, is_float) = match node.attribute("value") {
+            Some(AttributeValue::Tensor(tensor)) => {
+                let value = small(tensor)?;
+                (*value.values.first()?, value.is_float)
+            }
+            _ => (0.0, true),
         };
-        Small::filled(dims.collect::<Option<_>>()?, |_| Some(value))
+        Small::filled(dims, is_float, |_| Some(value))
+    }
+
+    fn one_hot(&self, node: &Node) -> Option<Small> {
+        let (x, values) = (self.get(node, 0)?, self.get(node, 2)?);
+        let depth = *self.get(node, 1)?.to_sizes()?.first()?;
+        let rank = x.dims.len() + 1;
+        let axis = place(node.int("axis").unwrap_or(-1), rank).filter(|&axis| axis < rank)?;
+        let mut dims = x.dims.clone();
+        dims.insert(axis, depth);
+        Small::filled(dims, values.is_float, |index| {
+            let mut from = index.to_vec();
+            let class = from.remove(axis);
+            let hot = place(x.at(&from)? as i64, depth) == Some(class);
+            values.values.get(usize::from(hot)).copied()
+        })
     }
 
     fn range(&self, node: &Node) -> Option<Small> {
         let one = |index| self.get(node, index)?.values.first().copied();
         let (start, limit, step) = (one(0)?, one(1)?, one(2)?);
-        if step == 0 {
+        let count = ((limit - start) / step).ceil().max(0.0);
+        // No count for a step of 0.
+        if count.is_nan() || count > LARGEST as f64 {
             return None;
         }
-        let reached = |at: i64| if step > 0 { at < limit } else { at > limit };
-        let all = std::iter::successors(Some(start), |at| at.checked_add(step));
-        let values: Vec<i64> = all.take_while(|&at| reached(at)).take(LARGEST + 1).collect();
-        (values.len() <= LARGEST).then(|| Small::vector(values))
+        let is_float = self.get(node, 0)?.is_float;
+        Small::filled(vec![count as usize], is_float, |index| Some(start + index[0] as f64 * step))
     }
 
-    fn one(&self, node: &Node, f: impl Fn(i64) -> Option<i64>) -> Option<Small> {
-        let x = self.get(node, 0)?;
-        let values = x.values.iter().map(|&v| f(v)).collect::<Option<_>>()?;
-        Some(Small { dims: x.dims.clone(), values })
+    fn choose(&self, node: &Node) -> Option<Small> {
+        let (condition, x, y) = (self.get(node, 0)?, self.get(node, 1)?, self.get(node, 2)?);
+        let dims = broadcast(&condition.dims, &broadcast(&x.dims, &y.dims)?)?;
+        Small::filled(dims, x.is_float, |index| {
+            if condition.at(index)? != 0.0 { x.at(index) } else { y.at(index) }
+        })
     }
 
-    fn both(&self, node: &Node, f: impl Fn(i64, i64) -> Option<i64>) -> Option<Small> {
+    fn both(&self, node: &Node, is_float: bool, f: impl Fn(f64, f64) -> f64) -> Option<Small> {
         let [_, _] = node.inputs[..] else { return None };
         let (a, b) = (self.get(node, 0)?, self.get(node, 1)?);
-        Small::filled(broadcast(&a.dims, &b.dims)?, |index| f(a.at(index)?, b.at(index)?))
+        let dims = broadcast(&a.dims, &b.dims)?;
+        Small::filled(dims, is_float, |index| Some(f(a.at(index)?, b.at(index)?)))
     }
 
     /// Reduces all elements to one.
-    fn all(&self, node: &Node, f: impl Fn(&[i64]) -> Option<i64>) -> Option<Small> {
+    fn all(&self, node: &Node, f: impl Fn(&[f64]) -> f64) -> Option<Small> {
         let x = self.get(node, 0)?;
         let axes = self.ints(node, 1, "axes").filter(|axes| !axes.is_empty());
         if axes.is_some_and(|axes| axes.len() != x.dims.len()) {
@@ -306,7 +382,7 @@ impl Known {
         }
         let keep = node.int("keepdims") != Some(0);
         let dims = if keep { vec![1; x.dims.len()] } else { vec![] };
-        Some(Small { dims, values: vec![f(&x.values)?] })
+        Some(Small { dims, values: vec![f(&x.values)], is_float: x.is_float })
     }
 }
 
@@ -320,30 +396,36 @@ fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
     (0..rank).map(dim).collect()
 }
 
-/// The elements of a small tensor of whole numbers or booleans.
+/// The elements of a small tensor.
 fn small(tensor: &Tensor) -> Option<Small> {
     if tensor.count()? > LARGEST {
         return None;
     }
+    let dims = tensor.dims.clone();
     let TensorData::Inline(bytes) = &tensor.data else { return None };
-    let values = match tensor.element {
-        ElementType::Int64 => tensor.to_i64()?,
+    Some(match tensor.element {
+        ElementType::Int64 => Small::whole(dims, tensor.to_i64()?),
         ElementType::Int32 => {
-            bytes.as_chunks().0.iter().map(|b| i64::from(i32::from_le_bytes(*b))).collect()
+            let values = bytes.as_chunks().0.iter().map(|b| i64::from(i32::from_le_bytes(*b)));
+            Small::whole(dims, values.collect())
         }
-        ElementType::Bool => bytes.iter().map(|&b| i64::from(b != 0)).collect(),
+        ElementType::Bool => Small::whole(dims, bytes.iter().map(|&b| i64::from(b != 0)).collect()),
+        ElementType::Float => {
+            let values = tensor.to_f32()?.into_iter().map(f64::from).collect();
+            Small { dims, values, is_float: true }
+        }
         _ => return None,
-    };
-    Some(Small { dims: tensor.dims.clone(), values })
+    })
 }
 
 fn constant(node: &Node) -> Option<Small> {
     node.attributes.iter().find_map(|attribute| match (&attribute.name[..], &attribute.value) {
         ("value", AttributeValue::Tensor(tensor)) => small(tensor),
-        ("value_int", AttributeValue::Int(value)) => {
-            Some(Small { dims: vec![], values: vec![*value] })
-        }
+        ("value_int", AttributeValue::Int(value)) => Some(Small::whole(vec![], vec![*value])),
         ("value_ints", AttributeValue::Ints(values)) => Some(Small::vector(values.clone())),
+        ("value_float", AttributeValue::Float(value)) => {
+            Some(Small { dims: vec![], values: vec![f64::from(*value)], is_float: true })
+        }
         _ => None,
     })
 }
@@ -353,10 +435,10 @@ fn shape(graph: &Graph, node: &Node) -> Option<Small> {
     let dims = graph.shape(node.inputs.first().copied().flatten()?)?.to_known()?;
     if node.op == "Size" {
         let count = i64::try_from(dims.iter().product::<usize>()).ok()?;
-        return Some(Small { dims: vec![], values: vec![count] });
+        return Some(Small::whole(vec![], vec![count]));
     }
     let rank = dims.len() as i64;
-    let place = |at: i64| (if at < 0 { at + rank } else { at }).clamp(0, rank) as usize;
+    let place = |at: i64| (if at < 0 { at + rank } else { at }).max(0).min(rank) as usize;
     let start = place(node.int("start").unwrap_or(0));
     let end = place(node.int("end").unwrap_or(rank)).max(start);
     Some(Small::vector(dims[start..end].iter().map(|&n| n as i64).collect()))
