@@ -149,7 +149,8 @@ impl Known {
             }
             "Tile" => {
                 let (x, repeats) = (self.get(node, 0)?, self.get(node, 1)?.to_sizes()?);
-                let dims: Vec<usize> = x.dims.iter().zip(&repeats).map(|(n, r)| n.saturating_mul(*r)).collect();
+                let dims: Vec<usize> =
+                    x.dims.iter().zip(&repeats).map(|(n, r)| n.saturating_mul(*r)).collect();
                 Small::filled(dims, x.is_float, |index| {
                     let at: Vec<usize> = index.iter().zip(&x.dims).map(|(i, n)| i % n).collect();
                     x.at(&at)
