@@ -5,7 +5,9 @@
 
 mod activation;
 mod arithmetic;
+mod block;
 mod conv;
+mod einsum;
 mod gather;
 mod layout;
 mod matrix;
@@ -46,7 +48,9 @@ const RULES: &[(&str, Rule)] = &[
     ("Conv", conv::conv),
     ("ConvTranspose", conv::conv_transpose),
     ("Cos", arithmetic::cos),
+    ("DepthToSpace", block::depth_to_space),
     ("Div", arithmetic::div),
+    ("Einsum", einsum::einsum),
     ("Elu", activation::elu),
     ("Erf", activation::erf),
     ("Exp", arithmetic::exp),
@@ -54,6 +58,7 @@ const RULES: &[(&str, Rule)] = &[
     ("Flatten", layout::reshape),
     ("Gather", gather::gather),
     ("GatherElements", gather::gather_elements),
+    ("GatherND", gather::gather_nd),
     ("Gelu", activation::gelu),
     ("Gemm", matrix::gemm),
     ("GlobalAveragePool", pool::global_average),
@@ -83,11 +88,13 @@ const RULES: &[(&str, Rule)] = &[
     ("Relu", activation::relu),
     ("Reshape", layout::reshape),
     ("Resize", resample::resize),
+    ("ScatterND", gather::scatter_nd),
     ("Sigmoid", activation::sigmoid),
     ("Sin", arithmetic::sin),
     ("Slice", layout::slice),
     ("Softmax", softmax::softmax),
     ("Softplus", activation::softplus),
+    ("SpaceToDepth", block::space_to_depth),
     ("Split", layout::split),
     ("Sqrt", arithmetic::sqrt),
     ("Squeeze", layout::reshape),

@@ -19,6 +19,7 @@ pub(super) fn infer(call: &Call<'_>) -> Option<Types> {
         "Gather" => gather(call),
         "OneHot" => one_hot(call),
         "GatherElements" => gather_elements(call),
+        "GatherND" => gather_nd(call),
         "ScatterElements" | "ScatterND" => {
             call.shape(0).map(<[Dim]>::to_vec).and_then(|dims| call.one(call.element(0)?, dims))
         }
@@ -287,6 +288,19 @@ fn gather_elements(call: &Call<'_>) -> Types {
         return Err(call.mismatch("data and indices of one rank", found));
     }
     call.one(call.element(0)?, indices)
+}
+
+/// Each row of indices names a part of the data; `batch_dims` leading dimensions are shared.
+fn gather_nd(call: &Call<'_>) -> Types {
+    let (data, indices) = (call.shape(0)?, call.shape(1)?);
+    let shared = usize::try_from(call.node.int("batch_dims").unwrap_or(0)).unwrap_or(usize::MAX);
+    let depth = indices.last().and_then(Dim::known);
+    let named = depth.and_then(|depth| data.get(shared.checked_add(depth)?..));
+    let Some((named, (_, places))) = named.zip(indices.split_last()) else {
+        let found = format!("{} of {}", show(indices), show(data));
+        return Err(call.mismatch("indices that fit the data", found));
+    };
+    call.one(call.element(0)?, [places, named].concat())
 }
 
 fn expand(call: &Call<'_>) -> Types {

@@ -2,11 +2,14 @@
 
 use super::{Array, Call, Outputs, axis, elementwise::broadcast};
 use ndarray::{Axis, Ix2, IxDyn};
+use nearkin_onnx::Einsum;
+use std::collections::BTreeMap;
 
 pub(super) fn run(call: &Call<'_>) -> Option<Outputs> {
     Some(match call.node.op.as_str() {
         "MatMul" => matmul(call),
         "Gemm" => gemm(call),
+        "Einsum" => einsum(call),
         "ReduceSum" => sum(call, |sum, _| sum),
         "ReduceMean" => sum(call, |sum, count| sum / count),
         "ReduceMax" => reduce(call, |x, _| x.iter().copied().fold(f64::NEG_INFINITY, f64::max)),
@@ -79,6 +82,31 @@ fn gemm(call: &Call<'_>) -> Outputs {
     let mut y = (a.dot(&b) * call.float("alpha", 1.0)).into_dyn();
     if let Some(c) = call.optional(2) {
         y = y + c * call.float("beta", 1.0);
+    }
+    Ok(vec![y])
+}
+
+/// Every product of elements whose labels agree is added where the output's labels say.
+fn einsum(call: &Call<'_>) -> Outputs {
+    let equation = call.node.string("equation").unwrap_or_default();
+    let labels = Einsum::parse(equation).ok_or_else(|| format!("equation {equation:?}"))?;
+    let xs: Vec<&Array> =
+        (0..labels.inputs.len()).map(|i| call.get(i)).collect::<Result<_, _>>()?;
+    let mut sizes: BTreeMap<char, usize> = BTreeMap::new();
+    for (labels, x) in labels.inputs.iter().zip(&xs) {
+        sizes.extend(labels.iter().copied().zip(x.shape().iter().copied()));
+    }
+    let names: Vec<char> = sizes.keys().copied().collect();
+    let all: Vec<usize> = sizes.values().copied().collect();
+    let shape: Vec<usize> = labels.output.iter().map(|label| sizes[label]).collect();
+    let mut y = Array::zeros(IxDyn(&shape));
+    for index in super::indices(&all) {
+        let at = |labels: &[char]| -> Vec<usize> {
+            let place = |label| names.iter().position(|name| name == label);
+            labels.iter().filter_map(place).map(|place| index[place]).collect()
+        };
+        let factors = labels.inputs.iter().zip(&xs).map(|(labels, x)| x[&at(labels)[..]]);
+        y[&at(&labels.output)[..]] += factors.product::<f64>();
     }
     Ok(vec![y])
 }
