@@ -11,8 +11,8 @@ use nearkin_onnx::{Model, Tensor, ValueId};
 /// for each further one: in a network that was never trained, all scales of batch normalisation are
 /// copies of the first. They are parameters of their own all the same, and trained as one they would
 /// stay equal. What two layers share in PyTorch has one name and no `Identity`.
-/// [`training_step`](crate::training_step) and [`gradients`](crate::gradients) do this first, so that a
-/// copy can be named like any other parameter.
+/// [`select`](crate::select()), [`training_step`](crate::training_step) and
+/// [`gradients`](crate::gradients) do this first, so that a copy can be named like any other parameter.
 #[must_use]
 pub fn separate(model: &Model) -> Model {
     let mut model = model.clone();

@@ -141,14 +141,11 @@ impl Foreign {
     /// Three steps of gradient descent lower the loss.
     fn check_training(&self) {
         let trainable = |name: &&str| Trainable { name: (*name).to_owned(), decay: 0.0, rate: 1.0 };
-        let training = Training {
-            batch: self.batch,
-            trainable: self.names().iter().map(trainable).collect(),
-            optimiser: Optimiser::Sgd { momentum: 0.0, nesterov: false },
-            batch_norm: BatchNorm::Frozen,
-            clip_norm: Some(1.0),
-            average: None,
-        };
+        let trainable = self.names().iter().map(trainable).collect();
+        let sgd = Optimiser::Sgd { momentum: 0.0, nesterov: false };
+        let mut training = Training::new(self.batch, trainable, sgd);
+        training.batch_norm = BatchNorm::Frozen;
+        training.clip_norm = Some(1.0);
         let step = training_step(&self.model, "loss", &training)
             .unwrap_or_else(|error| panic!("{}: {error}", self.name));
         let mut kept: BTreeMap<String, ArrayD<f64>> =

@@ -7,9 +7,7 @@ mod common;
 
 use common::{input, op};
 use ndarray::{ArrayD, IxDyn, arr0};
-use nearkin_autodiff::{
-    BatchNorm, Optimiser, Slot, Trainable, Training, TrainingStep, training_step,
-};
+use nearkin_autodiff::{Optimiser, Slot, Trainable, Training, TrainingStep, training_step};
 use nearkin_onnx::{Graph, Model, Tensor};
 use nearkin_testkit::interpreter::interpret;
 use serde_json::Value;
@@ -80,14 +78,9 @@ fn step(model: &Model, optimiser: Optimiser, case: &Value) -> TrainingStep {
         decay: if decays { decay } else { 0.0 },
         rate,
     });
-    let training = Training {
-        batch: 4,
-        trainable: trainable.to_vec(),
-        optimiser,
-        batch_norm: BatchNorm::OfBatch,
-        clip_norm: number("clip"),
-        average: number("average"),
-    };
+    let mut training = Training::new(4, trainable.to_vec(), optimiser);
+    training.clip_norm = number("clip");
+    training.average = number("average");
     training_step(model, "loss", &training).unwrap()
 }
 

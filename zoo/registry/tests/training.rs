@@ -5,7 +5,7 @@
 mod common;
 
 use common::with_loss;
-use nearkin_autodiff::{BatchNorm, Optimiser, Trainable, Training, TrainingStep, training_step};
+use nearkin_autodiff::{Optimiser, Trainable, Training, TrainingStep, training_step};
 use nearkin_nn::{Architecture, Entry, Options, Parameter};
 use nearkin_zoo::Registry;
 
@@ -14,14 +14,9 @@ use nearkin_zoo::Registry;
 fn step(architecture: &Architecture) -> TrainingStep {
     let trained = |p: &&Parameter| !p.kind.is_buffer();
     let trainable = |p: &Parameter| Trainable { name: p.name.clone(), decay: 0.0, rate: 1.0 };
-    let training = Training {
-        batch: 2,
-        trainable: architecture.parameters().iter().filter(trained).map(trainable).collect(),
-        optimiser: Optimiser::Sgd { momentum: 0.0, nesterov: false },
-        batch_norm: BatchNorm::OfBatch,
-        clip_norm: None,
-        average: None,
-    };
+    let trainable = architecture.parameters().iter().filter(trained).map(trainable).collect();
+    let sgd = Optimiser::Sgd { momentum: 0.0, nesterov: false };
+    let training = Training::new(2, trainable, sgd);
     training_step(&with_loss(architecture.graph()), "loss", &training)
         .unwrap_or_else(|error| panic!("{}: {error}", architecture.name))
 }
