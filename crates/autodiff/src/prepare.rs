@@ -9,7 +9,7 @@ use nearkin_onnx::{
 
 use crate::emit::{Emit, attr};
 use crate::error::{AutodiffError, Problem};
-use crate::fold::Known;
+use crate::fold::{Known, Small};
 use crate::mask::{Mask, MaskInput};
 use crate::rules::{axis, constant_ints};
 
@@ -51,6 +51,7 @@ pub(crate) fn prepare(model: &Model, form: Form<'_>) -> Result<Prepared, Autodif
     let mut pass = Pass {
         from,
         form,
+        of_data: of_data(from),
         emit: Emit::new(Graph::new(&from.name), "backward"),
         map: BTreeMap::new(),
         known: Known::default(),
@@ -71,6 +72,8 @@ pub(crate) fn prepare(model: &Model, form: Form<'_>) -> Result<Prepared, Autodif
 struct Pass<'a> {
     from: &'a Graph,
     form: Form<'a>,
+    /// Values that depend on an input of the graph.
+    of_data: BTreeSet<ValueId>,
     emit: Emit,
     /// From values of the forward graph to what reads of them find.
     map: BTreeMap<ValueId, ValueId>,
@@ -182,13 +185,10 @@ impl Pass<'_> {
             let absent = || Problem::NoSuchValue(self.from.value(*input).name.clone());
             *input = *found.ok_or_else(absent)?;
         }
-        if let Some(tensor) = self.known.value(&self.emit.graph, &new)
+        if let Some(value) = self.known.value(&self.emit.graph, &new)
             && let Some(output) = node.outputs.first().copied().flatten()
         {
-            let id =
-                self.emit.graph.add_initialiser(&self.from.value(output).name, tensor.clone())?;
-            self.known.note(id, &tensor);
-            return self.place(output, id);
+            return self.fold(node, new, output, value);
         }
         match new.op.as_str() {
             _ if !new.is_standard() => {}
@@ -200,8 +200,16 @@ impl Pass<'_> {
                 };
                 return self.place(y, x);
             }
-            "BatchNormalization" if self.form.batch_norm == BatchNorm::OfBatch => {
-                return self.batch_norm_of_batch(node, new);
+            "BatchNormalization" => {
+                // What else a training form gives is worked out here.
+                let mut node = node.clone();
+                node.outputs.truncate(1);
+                let own = is_standardisation(&node, &self.of_data);
+                if own || self.form.batch_norm == BatchNorm::OfBatch {
+                    return self.batch_norm_of_batch(&node, new, !own);
+                }
+                new.attributes.retain(|a| a.name != "training_mode");
+                return self.copy(&node, new, 1).map(drop);
             }
             "Pad" => self.pad_every_axis(&mut new)?,
             "LayerNormalization" => return self.copy(node, new, 3).map(drop),
@@ -212,6 +220,30 @@ impl Pass<'_> {
         self.copy(node, new, count).map(drop)
     }
 
+    /// Puts a constant in the place of `new`, or remembers what it gives if that is not i64.
+    fn fold(
+        &mut self,
+        node: &Node,
+        new: Node,
+        output: ValueId,
+        value: Small,
+    ) -> Result<(), Problem> {
+        let types = infer(&self.emit.graph, &new).ok();
+        let element = types.and_then(|types| types.first().map(|ty| ty.element));
+        let tensor = value.to_tensor().filter(|_| element == Some(ElementType::Int64));
+        let id = match tensor {
+            Some(tensor) => {
+                let name = &self.from.value(output).name;
+                let id = self.emit.graph.add_initialiser(name, tensor)?;
+                self.place(output, id)?;
+                id
+            }
+            None => *self.copy(node, new, 1)?.first().ok_or(Problem::NoOutput)?,
+        };
+        self.known.keep(id, value);
+        Ok(())
+    }
+
     /// Appends `new` with at least `count` outputs, which it returns; those of the forward node keep
     /// their names.
     fn copy(&mut self, node: &Node, mut new: Node, count: usize) -> Result<Vec<ValueId>, Problem> {
@@ -220,7 +252,7 @@ impl Pass<'_> {
         let types: Vec<Option<TensorType>> = match infer(&self.emit.graph, &new) {
             Ok(types) => types.into_iter().map(Some).collect(),
             // What has no rule may still be known from the file, and may need no gradient.
-            Err(InferError::NoRule(_)) => Vec::new(),
+            Err(InferError::NoRule(_) | InferError::UnknownInput { .. }) => Vec::new(),
             Err(error) => return Err(error.into()),
         };
         let mut ids = Vec::with_capacity(count);
@@ -228,9 +260,10 @@ impl Pass<'_> {
             let old = node.outputs.get(index).copied().flatten();
             let name = match old {
                 Some(old) => self.from.value(old).name.clone(),
-                None => format!("{}#{index}", node.name),
+                // Exporters may leave a node without a name, but no value.
+                None => format!("{}#{index}", self.first_output(node)),
             };
-            let declared = old.and_then(|old| self.from.value(old).ty.clone());
+            let declared = old.and_then(|old| self.from.value(old).ty.clone()).map(only_numbers);
             let ty = types.get(index).cloned().flatten().or(declared);
             let id = self.emit.graph.add_value(&name, ty)?;
             new.outputs[index] = Some(id);
@@ -272,9 +305,20 @@ impl Pass<'_> {
         Ok(())
     }
 
+    fn first_output(&self, node: &Node) -> &str {
+        node.outputs.iter().flatten().next().map_or("", |&id| &self.from.value(id).name)
+    }
+
     /// Mean and two-pass variance of the batch, fed to the inference form; the running statistics
     /// follow with the unbiased variance, as in PyTorch.
-    fn batch_norm_of_batch(&mut self, node: &Node, mut new: Node) -> Result<(), Problem> {
+    ///
+    /// - `follow`: whether there are running statistics at all.
+    fn batch_norm_of_batch(
+        &mut self,
+        node: &Node,
+        mut new: Node,
+        follow: bool,
+    ) -> Result<(), Problem> {
         let input =
             |index: usize| new.inputs.get(index).copied().flatten().ok_or(Problem::NoOutput);
         let (x, running_mean, running_var) = (input(0)?, input(3)?, input(4)?);
@@ -298,8 +342,8 @@ impl Pass<'_> {
         e.keep(var);
         let keep = node.float("momentum").unwrap_or(0.9);
         let unbiased = count as f32 / (count - 1) as f32;
-        for (running, of_batch, scale) in [(running_mean, mean, 1.0), (running_var, var, unbiased)]
-        {
+        let running = [(running_mean, mean, 1.0), (running_var, var, unbiased)];
+        for (running, of_batch, scale) in running.into_iter().filter(|_| follow) {
             let name = self.emit.graph.value(running).name.clone();
             // A layer applied twice in one step follows twice, in order.
             let earlier = self.momenta.get(&name).map(|&place| self.statistics[place].1);
@@ -324,6 +368,31 @@ impl Pass<'_> {
         }
         Ok(())
     }
+}
+
+/// Values that depend on an input of the graph, as constants and weights do not.
+pub(crate) fn of_data(graph: &Graph) -> BTreeSet<ValueId> {
+    let fed = graph.inputs().iter().filter(|id| graph.initialiser(**id).is_none());
+    let mut found: BTreeSet<ValueId> = fed.copied().collect();
+    for node in graph.nodes() {
+        if node.inputs.iter().flatten().any(|input| found.contains(input)) {
+            found.extend(node.outputs.iter().flatten());
+        }
+    }
+    found
+}
+
+/// Whether this is a batch normalisation of weights by their own statistics, as weight
+/// standardisation is exported: it is the same in training, and follows nothing.
+pub(crate) fn is_standardisation(node: &Node, of_data: &BTreeSet<ValueId>) -> bool {
+    node.op == "BatchNormalization"
+        && node.int("training_mode") == Some(1)
+        && !node.inputs.first().is_some_and(|x| x.is_some_and(|x| of_data.contains(&x)))
+}
+
+/// The type without a shape that is not all numbers: an exporter's symbols need not be the batch.
+fn only_numbers(ty: TensorType) -> TensorType {
+    TensorType { shape: ty.shape.filter(|shape| shape.to_known().is_some()), ..ty }
 }
 
 /// The type with every symbol as `batch` times its factor.

@@ -9,8 +9,9 @@ use crate::checkpoint::Values;
 use crate::error::{AutodiffError, Problem};
 use crate::mask::MaskInput;
 use crate::optimiser::Optimiser;
-use crate::prepare::{BatchNorm, Form, Prepared, prepare};
+use crate::prepare::{BatchNorm, Form, Prepared, is_standardisation, of_data, prepare};
 use crate::prune::prune;
+use crate::separate::separate;
 use crate::sweep::{backward, with_graph};
 use crate::training::{Trainable, Training};
 use crate::update::{Parameters, Update};
@@ -119,9 +120,19 @@ pub fn training_step(
 ) -> Result<TrainingStep, AutodiffError> {
     let whole = |problem: Problem| problem.at("");
     training.check().map_err(whole)?;
+    let model = &separate(model);
     let statistics = running_statistics(model, training.batch_norm);
     let names = training.trainable.iter().map(|parameter| parameter.name.as_str());
     let inputs: BTreeSet<&str> = names.chain(statistics.iter().map(String::as_str)).collect();
+    // An exporter that stores equal tensors once makes one of a bias and a mean that are both 0.
+    let is_both = |parameter: &&Trainable| statistics.contains(&parameter.name);
+    if let Some(parameter) = training.trainable.iter().find(is_both) {
+        return Err(whole(Problem::Setting {
+            field: "trainable",
+            expected: "parameters that are no running statistics",
+            found: parameter.name.clone(),
+        }));
+    }
     let Training { batch, batch_norm, ref masks, .. } = *training;
     let Prepared { mut emit, names, statistics, masks } =
         prepare(model, Form { batch, inputs: &inputs, batch_norm, masks })?;
@@ -189,7 +200,12 @@ fn running_statistics(model: &Model, batch_norm: BatchNorm) -> Vec<String> {
     if batch_norm == BatchNorm::Frozen {
         return Vec::new();
     }
-    let norms = model.graph.nodes().iter().filter(|node| node.op == "BatchNormalization");
+    let of_data = of_data(&model.graph);
+    let norms = model
+        .graph
+        .nodes()
+        .iter()
+        .filter(|node| node.op == "BatchNormalization" && !is_standardisation(node, &of_data));
     let statistics = norms.flat_map(|node| node.inputs.iter().skip(3).take(2).flatten());
     let fixed = statistics.filter(|id| model.graph.initialiser(**id).is_some());
     fixed.map(|&id| model.graph.value(id).name.clone()).collect()

@@ -10,6 +10,7 @@ use crate::error::{AutodiffError, Problem};
 use crate::prepare::{BatchNorm, Form, prepare};
 use crate::prune::prune;
 use crate::rules::{self, Call};
+use crate::separate::separate;
 
 /// Emits the gradients of `loss` with respect to `wrt`; none for what it does not depend on.
 pub(crate) fn backward(
@@ -104,6 +105,7 @@ pub fn gradients(
     batch: usize,
     batch_norm: BatchNorm,
 ) -> Result<Gradients, AutodiffError> {
+    let model = &separate(model);
     let inputs: BTreeSet<&str> = wrt.iter().copied().collect();
     let form = Form { batch, inputs: &inputs, batch_norm, masks: &[] };
     let mut prepared = prepare(model, form)?;

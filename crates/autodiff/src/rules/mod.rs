@@ -5,13 +5,16 @@
 
 mod activation;
 mod arithmetic;
+mod block;
 mod conv;
+mod einsum;
 mod gather;
 mod layout;
 mod matrix;
 mod norm;
 mod pool;
 mod reduce;
+mod resample;
 mod softmax;
 
 use nearkin_onnx::{AttributeValue, Graph, Node, ValueId};
@@ -39,12 +42,15 @@ const RULES: &[(&str, Rule)] = &[
     ("Add", arithmetic::add),
     ("AveragePool", pool::average),
     ("BatchNormalization", norm::batch),
+    ("Cast", layout::cast),
     ("Clip", activation::clip),
     ("Concat", layout::concat),
     ("Conv", conv::conv),
     ("ConvTranspose", conv::conv_transpose),
     ("Cos", arithmetic::cos),
+    ("DepthToSpace", block::depth_to_space),
     ("Div", arithmetic::div),
+    ("Einsum", einsum::einsum),
     ("Elu", activation::elu),
     ("Erf", activation::erf),
     ("Exp", arithmetic::exp),
@@ -52,12 +58,15 @@ const RULES: &[(&str, Rule)] = &[
     ("Flatten", layout::reshape),
     ("Gather", gather::gather),
     ("GatherElements", gather::gather_elements),
+    ("GatherND", gather::gather_nd),
     ("Gelu", activation::gelu),
     ("Gemm", matrix::gemm),
     ("GlobalAveragePool", pool::global_average),
+    ("GroupNormalization", norm::group),
     ("HardSigmoid", activation::hard_sigmoid),
     ("HardSwish", activation::hard_swish),
     ("Identity", layout::identity),
+    ("InstanceNormalization", norm::instance),
     ("LayerNormalization", norm::layer),
     ("LeakyRelu", activation::leaky_relu),
     ("Log", arithmetic::log),
@@ -78,11 +87,14 @@ const RULES: &[(&str, Rule)] = &[
     ("ReduceSumSquare", reduce::sum_square),
     ("Relu", activation::relu),
     ("Reshape", layout::reshape),
+    ("Resize", resample::resize),
+    ("ScatterND", gather::scatter_nd),
     ("Sigmoid", activation::sigmoid),
     ("Sin", arithmetic::sin),
     ("Slice", layout::slice),
     ("Softmax", softmax::softmax),
     ("Softplus", activation::softplus),
+    ("SpaceToDepth", block::space_to_depth),
     ("Split", layout::split),
     ("Sqrt", arithmetic::sqrt),
     ("Squeeze", layout::reshape),

@@ -7,6 +7,7 @@ mod parameters;
 use nearkin_onnx::Model;
 
 use crate::error::{AutodiffError, Problem};
+use crate::separate::separate;
 use crate::training::Trainable;
 use layers::Layers;
 use names::matches;
@@ -101,7 +102,7 @@ pub fn select(
     loss: &str,
     config: &Selection,
 ) -> Result<Vec<Trainable>, AutodiffError> {
-    choose(model, loss, config).map_err(|problem| problem.at(""))
+    choose(&separate(model), loss, config).map_err(|problem| problem.at(""))
 }
 
 fn choose(model: &Model, loss: &str, config: &Selection) -> Result<Vec<Trainable>, Problem> {
