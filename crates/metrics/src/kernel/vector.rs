@@ -4,6 +4,7 @@
 /// All functions: the processor has the instructions; pointers are good for `LANES` values.
 pub(super) trait Vector: Copy {
     const LANES: usize;
+    const FEW: bool = false;
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
@@ -16,6 +17,12 @@ pub(super) trait Vector: Copy {
     unsafe fn max(self, other: Self) -> Self;
     /// 1 / self within 4 units of the last place, for normal numbers.
     unsafe fn reciprocal(self) -> Self;
+    /// Where registers are few: what follows is loaded after what came before, not sooner.
+    #[inline(always)]
+    fn in_order() {}
+    /// Brings a line into the second cache; any address will do.
+    #[inline(always)]
+    fn prefetch(_from: *const f32) {}
     /// A bit for each lane that is at least `other`'s.
     unsafe fn at_least(self, other: Self) -> u32;
 }
@@ -163,6 +170,11 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn prefetch(from: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
+        }
+
+        #[inline(always)]
         unsafe fn at_least(self, other: Self) -> u32 {
             unsafe { u32::from(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(self, other)) }
         }
@@ -170,6 +182,7 @@ mod x86 {
 
     impl Vector for __m256 {
         const LANES: usize = 8;
+        const FEW: bool = true;
 
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
@@ -223,6 +236,16 @@ mod x86 {
                 let left = _mm256_fnmadd_ps(self, rough, _mm256_set1_ps(2.0));
                 _mm256_mul_ps(rough, left)
             }
+        }
+
+        #[inline(always)]
+        fn prefetch(from: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
+        }
+
+        #[inline(always)]
+        fn in_order() {
+            std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
         }
 
         #[inline(always)]
