@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod accuracy;
+mod alike;
 mod best;
 pub mod boxes;
 mod candidates;

@@ -10,8 +10,9 @@ use std::sync::{Mutex, PoisonError};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
+use crate::alike::{Guess, IsAlike};
 use crate::best::Best;
-use crate::candidates::{Own, Rows, Search, TileHits};
+use crate::candidates::{Own, Rows, Search, TileHits, key, of_key};
 use crate::frame::Frame;
 use crate::kernel::{Columns, Hit, Kernel, TILE_ROWS, Thresholds};
 use crate::lines::Lines;
@@ -48,6 +49,8 @@ pub struct SelfJoin<'a> {
     frame: Option<Frame>,
     distance: Distance,
     plan: Plan,
+    /// Candidates of a row at which it is pruned.
+    capacity: usize,
     /// Strips handed out so far.
     done: usize,
     /// Present while pairs are scored once: all rows not yet finished, in blocks.
@@ -71,11 +74,8 @@ struct Plan {
     group: usize,
 }
 
-/// Of every row, (rank, point) of its neighbours.
-pub(crate) type Lists = Vec<Vec<(f64, u32)>>;
-
 /// How the neighbours of a block's rows are read at the end.
-type Finish<'f> = dyn Fn(&mut Rows, &Search<'_>) -> Lists + Sync + 'f;
+type Finish<'f, T> = dyn Fn(&mut Rows, &Search<'_>) -> Vec<T> + Sync + 'f;
 
 /// Bytes that a row needs while it is searched, besides its values: candidates, the k best, bounds.
 fn row_bytes(k: usize) -> u64 {
@@ -146,7 +146,16 @@ impl<'a> SelfJoin<'a> {
         let plan = Plan::new(n, d, k, memory_bytes, strips)
             .ok_or(DistanceError::Memory { found: memory_bytes.unwrap_or_default() })?;
         let frame = Frame::of(&points, None, distance, kernel);
-        let mut join = Self { points, k, frame, distance, plan, done: 0, symmetric: None };
+        let mut join = Self {
+            points,
+            k,
+            frame,
+            distance,
+            plan,
+            capacity: Search::capacity(k),
+            done: 0,
+            symmetric: None,
+        };
         if let (true, Some(frame)) = (join.plan.symmetric, &join.frame) {
             let side = Side::new(frame, &join.points, 0..n);
             let search = join.search(frame);
@@ -165,7 +174,8 @@ impl<'a> SelfJoin<'a> {
 
     fn search<'s>(&'s self, frame: &'s Frame) -> Search<'s> {
         let points = &self.points;
-        Search { frame, queries: points, points, k: self.k, own: Own::IsLeftOut }
+        let capacity = self.capacity;
+        Search { frame, queries: points, points, k: self.k, own: Own::IsLeftOut, capacity }
     }
 
     /// Whether every pair is scored once.
@@ -192,40 +202,77 @@ impl<'a> SelfJoin<'a> {
     ///
     /// - `progress`: told the share of this strip that is done, from any thread.
     pub fn next_strip(&mut self, progress: &(dyn Fn(f64) + Sync)) -> Option<Strip> {
-        let (first, near) = self.advance(progress, &|rows, search| rows.finish(search))?;
+        let finish = |rows: &mut Rows, search: &Search<'_>| rows.finish(search);
+        let (first, near) = self.advance(progress, &finish, &|_, near| near)?;
         Some(Strip { first, neighbours: Neighbours::of(near, self.k, self.distance) })
     }
 
-    /// The next strip's first row, and the k nearest of each row; their order is that of [`SelfJoin::next_strip`] but
-    /// within runs whose points are all alike, or all unlike, the row. Only what matters is ranked in f64.
+    /// The next strip's first row, and of each of its rows the ranks, from 1 on and rising, of those among its k nearest
+    /// that are alike it. Only what matters for these ranks is ranked in f64.
     ///
     /// - `is_alike`: of a row and a point.
-    pub(crate) fn next_alike(
-        &mut self,
-        is_alike: &(dyn Fn(usize, u32) -> bool + Sync),
-    ) -> Option<(usize, Lists)> {
-        self.advance(&|_| (), &|rows, search| rows.finish_alike(search, is_alike))
+    pub(crate) fn next_ranks(&mut self, is_alike: &IsAlike<'_>) -> Option<(usize, Vec<Vec<u32>>)> {
+        if self.done == 0 {
+            self.guess();
+        }
+        let finish = |rows: &mut Rows, search: &Search<'_>| rows.ranks(search, is_alike);
+        let of_list = |row, near: Vec<(f64, u32)>| {
+            let alike = (1..).zip(near).filter(|&(_, (_, point))| is_alike(row, point));
+            Some(alike.map(|(rank, _)| rank).collect())
+        };
+        let (first, found) = self.advance(&|_| (), &finish, &of_list)?;
+        // Rows whose guess was wrong are searched once more without one.
+        let again = |(at, ranks): (usize, Option<Vec<u32>>)| {
+            ranks.unwrap_or_else(|| self.ranks_of(first + at, is_alike))
+        };
+        Some((first, found.into_par_iter().enumerate().map(again).collect()))
+    }
+
+    /// [`SelfJoin::next_ranks`] of one row.
+    fn ranks_of(&self, row: usize, is_alike: &IsAlike<'_>) -> Vec<u32> {
+        let (Some(frame), Some(Symmetric { side, .. })) = (&self.frame, &self.symmetric) else {
+            return Vec::new();
+        };
+        let search = self.search(frame);
+        let first = row / frame.kernel.left * frame.kernel.left;
+        let count = frame.kernel.left.min(self.points.len() - first);
+        let mut rows = Rows::new(&search, side, first, count, &side.zeros);
+        Scratch::default().search(&search, side, &mut rows, side);
+        rows.ranks(&search, is_alike).swap_remove(row - first).unwrap_or_default()
+    }
+
+    /// Guesses the thresholds of all rows from a sample of the points, where that pays.
+    fn guess(&mut self) {
+        let (Some(frame), Some(symmetric)) = (&self.frame, &self.symmetric) else { return };
+        let Some(guess) = Guess::new(frame, &self.points, self.k) else { return };
+        self.capacity = self.capacity.max(2 * guess.expected);
+        let search = self.search(frame);
+        symmetric.blocks.par_iter().for_each_init(Scratch::default, |scratch, block| {
+            let mut rows = block.lock().unwrap_or_else(PoisonError::into_inner);
+            scratch.guess(&search, &symmetric.side, &mut rows, &guess);
+        });
     }
 
     /// Searches the next strip, and reads the neighbours by `finish`.
-    fn advance(
+    ///
+    /// - `of_list`: makes the same of a row's list.
+    fn advance<T: Send>(
         &mut self,
         progress: &(dyn Fn(f64) + Sync),
-        finish: &Finish<'_>,
-    ) -> Option<(usize, Lists)> {
+        finish: &Finish<'_, T>,
+        of_list: &dyn Fn(usize, Vec<(f64, u32)>) -> T,
+    ) -> Option<(usize, Vec<T>)> {
         let range = self.rows_of(self.done);
         if range.is_empty() {
             return None;
         }
         let near = match (&self.frame, &self.symmetric) {
-            (None, _) => directly(
-                &self.points,
-                &self.points,
-                range.clone(),
-                self.k,
-                self.distance,
-                Own::IsLeftOut,
-            ),
+            (None, _) => {
+                let points = &self.points;
+                let (k, distance) = (self.k, self.distance);
+                let lists = directly(points, points, range.clone(), k, distance, Own::IsLeftOut);
+                range.clone().zip(lists).map(|(row, near)| of_list(row, near)).collect()
+            }
             (Some(frame), Some(symmetric)) => {
                 self.symmetrically(&self.search(frame), symmetric, &range, progress, finish)
             }
@@ -243,14 +290,14 @@ impl<'a> SelfJoin<'a> {
         Some((range.start, near))
     }
 
-    fn symmetrically(
+    fn symmetrically<T: Send>(
         &self,
         search: &Search<'_>,
         symmetric: &Symmetric,
         range: &Range<usize>,
         progress: &(dyn Fn(f64) + Sync),
-        finish: &Finish<'_>,
-    ) -> Vec<Vec<(f64, u32)>> {
+        finish: &Finish<'_, T>,
+    ) -> Vec<T> {
         let Symmetric { side, blocks } = symmetric;
         let own = range.start / self.plan.block..range.end.div_ceil(self.plan.block);
         let schedule = Schedule::new(own.clone(), blocks.len());
@@ -280,13 +327,13 @@ impl<'a> SelfJoin<'a> {
     }
 
     /// The rows of a strip against all points, a group of points at a time.
-    fn twice(
+    fn twice<T: Send>(
         &self,
         search: &Search<'_>,
         range: &Range<usize>,
         progress: &(dyn Fn(f64) + Sync),
-        finish: &Finish<'_>,
-    ) -> Vec<Vec<(f64, u32)>> {
+        finish: &Finish<'_, T>,
+    ) -> Vec<T> {
         let n = self.points.len();
         let zeros = zeros(search);
         let left = Side::new(search.frame, &self.points, range.clone());
@@ -371,12 +418,22 @@ fn zeros(search: &Search<'_>) -> Vec<u32> {
 #[derive(Default)]
 pub(crate) struct Scratch {
     left: Vec<f32>,
+    /// The first row in `left`.
+    packed: usize,
     scores: Lines,
     hits: Vec<Hit>,
 }
 
 impl Scratch {
-    /// Scores rows of `left` (packed in `self.left`) against a panel.
+    /// Packs rows of `left` from `first` on.
+    fn pack(&mut self, left: &Side, first: usize, rows: usize) {
+        left.pack_left(first, rows, &mut self.left);
+        self.packed = first;
+    }
+
+    /// Scores rows of `left` from `first` on, packed before, against a panel.
+    ///
+    /// - `first`: a whole number of packed groups after the first row packed.
     fn score(
         &mut self,
         frame: &Frame,
@@ -391,7 +448,8 @@ impl Scratch {
             self.scores = Lines::zeros(TILE_ROWS * kernel.right);
         }
         let scores = self.scores.as_mut_slice();
-        kernel.tile(frame.term, frame.width, &self.left, rows, right.panel(panel), scores);
+        let packed = &self.left[(first - self.packed) * frame.width..];
+        kernel.tile(frame.term, frame.width, packed, rows, right.panel(panel), scores);
         right.finish(frame, left, first, panel, &mut scores[..rows * kernel.right]);
         self.hits.clear();
     }
@@ -402,7 +460,7 @@ impl Scratch {
         for first in (0..rows.len()).step_by(TILE_ROWS) {
             let count = TILE_ROWS.min(rows.len() - first);
             let at = rows.first + first;
-            side.pack_left(at, count, &mut self.left);
+            self.pack(side, at, count);
             for panel in columns.first / right..(columns.first + columns.len()).div_ceil(right) {
                 self.score(search.frame, side, at, count, side, panel);
                 let offsets = &side.offsets[panel * right..];
@@ -436,33 +494,47 @@ impl Scratch {
         for first in (0..rows.len()).step_by(TILE_ROWS) {
             let count = TILE_ROWS.min(rows.len() - first);
             let at = rows.first + first;
-            side.pack_left(at, count, &mut self.left);
+            self.pack(side, at, count);
             for panel in at / right..end.div_ceil(right) {
-                self.score(search.frame, side, at, count, side, panel);
-                let offsets = &side.offsets[panel * right..];
-                let own = panel * right - rows.first;
-                // Tiles are whole numbers of panels: a panel within the tile's own rows holds both
-                // halves of its pairs.
-                let columns = (panel * right >= at + TILE_ROWS).then(|| Columns {
-                    thresholds: &rows.thresholds[own..],
-                    left_offsets: &side.offsets[at..],
-                });
-                let both = columns.is_some();
-                let thresholds =
-                    Thresholds { rows: &rows.thresholds[first..], right_offsets: offsets, columns };
-                search.frame.kernel.scan(
-                    self.scores.as_slice(),
-                    count,
-                    &thresholds,
-                    &mut self.hits,
-                );
-                let tile =
-                    TileHits { hits: &self.hits, scores: self.scores.as_slice(), width: right };
-                rows.take_rows(search, first, panel * right, &tile, offsets);
-                if both {
-                    rows.take_columns(search, own, at, &tile, &side.offsets[at..]);
-                }
+                // Rows of the tile before the panel meet it as any other; its own rows form a square that
+                // holds both halves of their pairs.
+                let before = count.min(panel * right - at);
+                self.meet(search, side, rows, first..first + before, panel, true);
+                let square = first + before..first + count.min(before + right);
+                self.meet(search, side, rows, square, panel, false);
             }
+        }
+    }
+
+    /// Rows of a block with a panel of the block; for the panel's sake too if they serve `both`.
+    fn meet(
+        &mut self,
+        search: &Search<'_>,
+        side: &Side,
+        rows: &mut Rows,
+        range: Range<usize>,
+        panel: usize,
+        both: bool,
+    ) {
+        if range.is_empty() {
+            return;
+        }
+        let right = search.frame.kernel.right;
+        let (first, count, at) = (range.start, range.len(), rows.first + range.start);
+        let own = panel * right - rows.first;
+        self.score(search.frame, side, at, count, side, panel);
+        let offsets = &side.offsets[panel * right..];
+        let columns = both.then(|| Columns {
+            thresholds: &rows.thresholds[own..],
+            left_offsets: &side.offsets[at..],
+        });
+        let thresholds =
+            Thresholds { rows: &rows.thresholds[first..], right_offsets: offsets, columns };
+        search.frame.kernel.scan(self.scores.as_slice(), count, &thresholds, &mut self.hits);
+        let tile = TileHits { hits: &self.hits, scores: self.scores.as_slice(), width: right };
+        rows.take_rows(search, first, panel * right, &tile, offsets);
+        if both {
+            rows.take_columns(search, own, at, &tile, &side.offsets[at..]);
         }
     }
 
@@ -478,7 +550,7 @@ impl Scratch {
         for first in (0..rows.len()).step_by(TILE_ROWS) {
             let count = TILE_ROWS.min(rows.len() - first);
             let at = rows.first + first - left.first;
-            left.pack_left(at, count, &mut self.left);
+            self.pack(left, at, count);
             for panel in 0..right.panels() {
                 self.score(search.frame, left, at, count, right, panel);
                 let offsets = &right.offsets[panel * width..];
@@ -499,6 +571,33 @@ impl Scratch {
         }
     }
 
+    /// Guesses the thresholds of a block's rows from a sample of the points.
+    fn guess(&mut self, search: &Search<'_>, side: &Side, rows: &mut Rows, guess: &Guess) {
+        let width = search.frame.kernel.right;
+        let mut lowers = Vec::new();
+        for first in (0..rows.len()).step_by(TILE_ROWS) {
+            let count = TILE_ROWS.min(rows.len() - first);
+            let at = rows.first + first;
+            self.pack(side, at, count);
+            lowers.clear();
+            lowers.resize(count, [0; crate::alike::SAMPLE]);
+            for panel in 0..guess.side.panels() {
+                self.score(search.frame, side, at, count, &guess.side, panel);
+                let start = panel * width;
+                let offsets = guess.offsets[start..].iter().take(width);
+                for (lowers, scores) in lowers.iter_mut().zip(self.scores.as_slice().chunks(width)) {
+                    let scores = scores.iter().zip(offsets.clone());
+                    let keys = scores.map(|(score, offset)| !key(score - offset));
+                    lowers[start..].iter_mut().zip(keys).for_each(|(lower, key)| *lower = key);
+                }
+            }
+            for (row, lowers) in lowers.iter_mut().enumerate() {
+                let (_, &mut key, _) = lowers.select_nth_unstable(guess.nth - 1);
+                rows.guess(search, first + row, of_key(!key), guess.expected);
+            }
+        }
+    }
+
     /// Calls `found` with (row of the block of `side`, other row, score's upper bound) of every pair of
     /// distinct rows of two blocks whose score reaches the first row's threshold; each pair once.
     pub(crate) fn pairs(
@@ -513,7 +612,7 @@ impl Scratch {
         let right = frame.kernel.right;
         for at in rows.clone().step_by(TILE_ROWS) {
             let count = TILE_ROWS.min(rows.end - at);
-            side.pack_left(at, count, &mut self.left);
+            self.pack(side, at, count);
             let first = if rows == columns { at } else { columns.start };
             for panel in first / right..columns.end.div_ceil(right) {
                 self.score(frame, side, at, count, side, panel);

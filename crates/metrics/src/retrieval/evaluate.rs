@@ -164,11 +164,11 @@ pub fn retrieval(
         // A quarter of everything is found sooner by counting.
         Some(k) if k == 0 || 4 * k <= available.max(256) => {
             let is_alike = |query: usize, item: usize| items.labels[item] == queries.labels[query];
-            near_lists(embeddings, gallery, measure, k.max(1), &is_alike, |query, near| {
-                let hits = (1..).zip(near).filter(|&(_, &item)| is_alike(query, item));
-                let ranks: Vec<usize> = hits.map(|(rank, _)| rank).collect();
+            let mut take = |query: usize, ranks: &[u32]| {
+                let ranks: Vec<usize> = ranks.iter().map(|&rank| rank as usize).collect();
                 take(query, &ranks);
-            })?;
+            };
+            near_ranks(embeddings, gallery, measure, k.max(1), &is_alike, &mut take)?;
         }
         _ => {
             let of_query = |query: usize| {
@@ -196,47 +196,41 @@ fn again<'a>(set: &'a Labelled<'_>) -> Labelled<'a> {
 /// Rows of queries that are searched at once in a gallery of their own.
 const QUERY_ROWS: usize = 4096;
 
-/// Hands over the indices of the k nearest items of every query, in order; those next to each other that are all alike the
-/// query, or all unlike it, may stand in any.
-fn near_lists(
+/// Hands over, for every query in order, the ranks of those among its k nearest items that are alike it.
+fn near_ranks(
     queries: ArrayView2<'_, f32>,
     gallery: Gallery<'_>,
     measure: Measure,
     k: usize,
     is_alike: &(dyn Fn(usize, usize) -> bool + Sync),
-    mut take: impl FnMut(usize, &[usize]),
+    take: &mut dyn FnMut(usize, &[u32]),
 ) -> Result<(), MeasureError> {
+    let mut of_lists = |first: usize, indices: &Array2<usize>| {
+        for (query, row) in (first..).zip(indices.rows()) {
+            let alike = (1..).zip(row).filter(|&(_, &item)| is_alike(query, item));
+            let ranks: Vec<u32> = alike.map(|(rank, _)| rank).collect();
+            take(query, &ranks);
+        }
+    };
     match (gallery, measure) {
         (Gallery::Others, Measure::Of(distance)) => {
             // Finished strips give their candidates back.
             let strips = queries.nrows().div_ceil(1 << 15);
             let mut join = SelfJoin::new(queries, k, distance, None, strips)?;
             let is_alike = |query, item: u32| is_alike(query, item as usize);
-            while let Some((first, near)) = join.next_alike(&is_alike) {
-                for (at, row) in near.iter().enumerate() {
-                    let row: Vec<usize> = row.iter().map(|&(_, item)| item as usize).collect();
-                    take(first + at, &row);
-                }
+            while let Some((first, ranks)) = join.next_ranks(&is_alike) {
+                (first..).zip(&ranks).for_each(|(query, ranks)| take(query, ranks));
             }
         }
-        (Gallery::Others, _) => {
-            hand_over(0, &nearest_within(queries, k, measure)?.indices, &mut take);
-        }
+        (Gallery::Others, _) => of_lists(0, &nearest_within(queries, k, measure)?.indices),
         (Gallery::Apart(items), _) => {
             for first in (0..queries.nrows()).step_by(QUERY_ROWS) {
                 let block = queries.slice(s![first..queries.nrows().min(first + QUERY_ROWS), ..]);
-                let near = nearest(block, items.embeddings, k, measure)?;
-                hand_over(first, &near.indices, &mut take);
+                of_lists(first, &nearest(block, items.embeddings, k, measure)?.indices);
             }
         }
     }
     Ok(())
-}
-
-fn hand_over(first: usize, indices: &Array2<usize>, take: &mut impl FnMut(usize, &[usize])) {
-    for (at, row) in indices.rows().into_iter().enumerate() {
-        take(first + at, row.to_slice().unwrap_or_default());
-    }
 }
 
 #[cfg(test)]
