@@ -17,9 +17,6 @@ pub(crate) type IsAlike<'f> = dyn Fn(usize, u32) -> bool + Sync + 'f;
 /// Points in the sample: a whole number of panels of every kernel.
 pub(crate) const SAMPLE: usize = 240;
 
-/// Bytes of candidates at most: a guess lets more pass at once than pruning would keep.
-const MAX_BYTES: usize = 1 << 28;
-
 /// Rows that are searched twice, at most, by the Poisson approximation.
 const MISSES: f64 = 2e-4;
 
@@ -28,10 +25,10 @@ pub(crate) struct Guess {
     pub(crate) side: Side,
     /// From a score to its lower bound, as far as the sampled point goes.
     pub(crate) offsets: Vec<f32>,
-    /// The threshold is the score of the sample's nth best.
-    pub(crate) nth: usize,
-    /// How many points reach it in the mean.
-    pub(crate) expected: usize,
+    /// The sampled points, rising.
+    rows: Vec<usize>,
+    /// The threshold is the score of the sample's nth best but the row itself.
+    nth: usize,
 }
 
 impl Guess {
@@ -39,28 +36,37 @@ impl Guess {
     pub(crate) fn new(frame: &Frame, points: &Points<'_>, k: usize) -> Option<Self> {
         let n = points.len();
         let nth = nth(k as f64 * SAMPLE as f64 / n as f64);
+        // What reaches the threshold in the mean, of all points.
         let expected = n * nth / SAMPLE;
-        let memory = expected.saturating_mul(8 * n);
-        if k < 48 || n < 20 * SAMPLE || expected > 5 * k || memory > MAX_BYTES {
+        if k < 48 || n < 20 * SAMPLE || expected > 5 * k {
             return None;
         }
-        // Drawn, not every so-and-so-manieth: points often come in a regular order.
+        // Drawn, not every 40th or so: points often come in a regular order.
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let mut draw = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             ((u128::from(state) * n as u128) >> 64) as usize
         };
-        let rows: Vec<usize> = (0..SAMPLE).map(|_| draw()).collect();
+        let mut rows: Vec<usize> = (0..SAMPLE).map(|_| draw()).collect();
+        rows.sort_unstable();
         let side = Side::new(frame, &points.select(&rows), 0..SAMPLE);
         let spread = |&row: &usize| frame.spreads.get(row).copied().unwrap_or_default();
         let offsets = side.offsets.iter().zip(rows.iter().map(spread));
         let offsets = offsets.map(|(offset, spread)| offset + spread).collect();
-        Some(Self { side, offsets, nth, expected })
+        Some(Self { side, offsets, rows, nth })
+    }
+
+    /// The place in the sample's order that the threshold of a row is taken from.
+    pub(crate) fn nth_of(&self, row: usize) -> usize {
+        // Nothing is nearer to a sampled row than itself.
+        let own = self.rows.partition_point(|&other| other <= row)
+            - self.rows.partition_point(|&other| other < row);
+        (self.nth + own).min(SAMPLE)
     }
 }
 
 /// The place in the sample that fewer than k of all points surpass once in 1 / [`MISSES`] rows; `share` of the k
-/// nearest fall into the sample in the mean. One place more, since the row itself may be there.
+/// nearest fall into the sample in the mean.
 fn nth(share: f64) -> usize {
     let (mut term, mut below, mut nth) = ((-share).exp(), 0.0, 0);
     while 1.0 - below > MISSES && nth < SAMPLE - 1 {
@@ -68,13 +74,12 @@ fn nth(share: f64) -> usize {
         nth += 1;
         term *= share / nth as f64;
     }
-    (nth + 1).min(SAMPLE)
+    nth
 }
 
 impl Rows {
     /// Takes only points that are as near as one of this lower bound may be.
-    pub(crate) fn guess(&mut self, search: &Search<'_>, row: usize, lower: f32, expected: usize) {
-        self.rows[row].candidates.reserve(expected);
+    pub(crate) fn guess(&mut self, search: &Search<'_>, row: usize, lower: f32) {
         let square = self.rows[row].square;
         let raised = search.frame.threshold(f64::from(lower), square);
         if raised > self.thresholds[row] {
@@ -101,7 +106,6 @@ impl Rows {
         row: usize,
         all: &mut Vec<(u64, f32)>,
     ) -> Option<Vec<u32>> {
-        self.narrow(search, row);
         let query = self.first + row;
         let Row { candidates, square, best, guess } = &mut self.rows[row];
         let best = std::mem::replace(best, Best::new(search.k));
@@ -112,12 +116,27 @@ impl Rows {
             let score = search.frame.score(rank, *square) as f32;
             (place(score, point), score)
         }));
-        let candidates = std::mem::take(candidates);
         let bounded = candidates.iter();
         all.extend(bounded.map(|&entry| (place(entry.0, entry.1), search.lower(entry))));
-        // A guess is good if k points are at least as near as it was made for.
-        let near = || all.iter().filter(|(_, lower)| *lower >= *guess).count();
-        if *guess > f32::MIN && near() < search.k {
+        candidates.clear();
+        if all.len() >= search.k {
+            self.keys.clear();
+            self.keys.extend(all.iter().map(|&(_, lower)| !key(lower)));
+            let (_, &mut kth, _) = self.keys.select_nth_unstable(search.k - 1);
+            let kth = of_key(!kth);
+            // A guess is good if k points are at least as near as it was made for.
+            if kth < *guess {
+                return None;
+            }
+            let behind = place(search.frame.threshold(f64::from(kth), *square), u32::MAX);
+            // Kept without a branch that no one can foresee.
+            let mut length = 0;
+            for at in 0..all.len() {
+                all[length] = all[at];
+                length += usize::from(all[at].0 <= behind);
+            }
+            all.truncate(length);
+        } else if *guess > f32::MIN {
             return None;
         }
         all.sort_unstable_by_key(|&(place, _)| place);

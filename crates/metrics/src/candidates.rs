@@ -2,7 +2,7 @@
 
 use crate::best::Best;
 use crate::frame::Frame;
-use crate::kernel::Hit;
+use crate::kernel::of_place;
 use crate::points::Points;
 use crate::side::Side;
 
@@ -20,8 +20,6 @@ pub(crate) struct Search<'a> {
     pub(crate) points: &'a Points<'a>,
     pub(crate) k: usize,
     pub(crate) own: Own,
-    /// Candidates of a row at which it is pruned.
-    pub(crate) capacity: usize,
 }
 
 impl Search<'_> {
@@ -58,7 +56,7 @@ pub(crate) struct Rows {
     pub(crate) thresholds: Vec<f32>,
     pub(crate) rows: Vec<Row>,
     /// Lower bounds of scores, for the search of k.
-    keys: Vec<u32>,
+    pub(crate) keys: Vec<u32>,
 }
 
 pub(crate) struct Row {
@@ -101,7 +99,7 @@ impl Rows {
             } else {
                 zeros.iter().take(search.k + 1).for_each(|&point| push(point as usize));
             }
-            let candidates = Vec::with_capacity(search.capacity.min(MOST_AT_ONCE));
+            let candidates = Vec::with_capacity(Search::capacity(search.k).min(MOST_AT_ONCE));
             let square = side.squares[local];
             rows.push(Row { candidates, square, best, guess: f32::MIN });
         }
@@ -125,7 +123,9 @@ impl Rows {
         }
         let candidates = &mut self.rows[row].candidates;
         candidates.push((upper, point));
-        if candidates.len() >= search.capacity {
+        // Rows take turns: without a word the next line comes only when it is written to.
+        crate::exact::prefetch_at(candidates.as_ptr().wrapping_add(candidates.len() + 8));
+        if candidates.len() >= Search::capacity(search.k) {
             self.prune(search, row);
         }
     }
@@ -142,12 +142,10 @@ impl Rows {
         tile: &TileHits<'_>,
         offsets: &[f32],
     ) {
-        for hit in tile.hits {
-            let scores = usize::from(hit.row) * tile.width;
-            for column in bits(hit.by_row, hit.column) {
-                let upper = tile.scores[scores + column] - offsets[column];
-                self.offer(search, row + usize::from(hit.row), upper, (point + column) as u32);
-            }
+        for &place in tile.places {
+            let (own, column) = of_place(place);
+            let upper = tile.scores[own * tile.width + column] - offsets[column];
+            self.offer(search, row + own, upper, (point + column) as u32);
         }
     }
 
@@ -163,19 +161,17 @@ impl Rows {
         tile: &TileHits<'_>,
         offsets: &[f32],
     ) {
-        for hit in tile.hits {
-            let own = usize::from(hit.row);
-            for column in bits(hit.by_column, hit.column) {
-                let upper = tile.scores[own * tile.width + column] - offsets[own];
-                self.offer(search, row + column, upper, (point + own) as u32);
-            }
+        for &place in tile.places {
+            let (own, column) = of_place(place);
+            let upper = tile.scores[own * tile.width + column] - offsets[own];
+            self.offer(search, row + column, upper, (point + own) as u32);
         }
     }
 
     /// Drops what cannot be among the k nearest; what cannot be told apart is settled in f64.
     fn prune(&mut self, search: &Search<'_>, row: usize) {
         self.narrow(search, row);
-        if self.rows[row].candidates.len() > search.capacity * 3 / 4 {
+        if self.rows[row].candidates.len() > Search::capacity(search.k) * 3 / 4 {
             self.settle(search, row);
         }
     }
@@ -192,7 +188,13 @@ impl Rows {
         let raised = search.frame.threshold(f64::from(of_key(!kth)), *square);
         let threshold = &mut self.thresholds[row];
         *threshold = threshold.max(raised);
-        candidates.retain(|&(upper, _)| upper >= *threshold);
+        // Kept without a branch that no one can foresee.
+        let mut length = 0;
+        for at in 0..candidates.len() {
+            candidates[length] = candidates[at];
+            length += usize::from(candidates[at].0 >= *threshold);
+        }
+        candidates.truncate(length);
     }
 
     /// Ranks all candidates directly.
@@ -254,7 +256,8 @@ pub(crate) fn of_key(key: u32) -> f32 {
 
 /// A tile's scores and which of them passed.
 pub(crate) struct TileHits<'a> {
-    pub(crate) hits: &'a [Hit],
+    /// See [`crate::kernel::place`].
+    pub(crate) places: &'a [u32],
     pub(crate) scores: &'a [f32],
     pub(crate) width: usize,
 }

@@ -49,8 +49,6 @@ pub struct SelfJoin<'a> {
     frame: Option<Frame>,
     distance: Distance,
     plan: Plan,
-    /// Candidates of a row at which it is pruned.
-    capacity: usize,
     /// Strips handed out so far.
     done: usize,
     /// Present while pairs are scored once: all rows not yet finished, in blocks.
@@ -86,7 +84,7 @@ impl Plan {
     fn new(n: usize, d: usize, k: usize, memory_bytes: Option<u64>, strips: usize) -> Option<Self> {
         let threads = rayon::current_num_threads();
         // Large blocks are packed less often, small ones keep all threads busy.
-        let block = (n / (16 * threads)).clamp(TILE_ROWS, 4 * TILE_ROWS).div_ceil(TILE_ROWS);
+        let block = (n / (8 * threads)).clamp(TILE_ROWS, 4 * TILE_ROWS).div_ceil(TILE_ROWS);
         let block = block * TILE_ROWS;
         let strip = n.div_ceil(strips.max(1)).next_multiple_of(block);
         let plan = Self { symmetric: true, block, strip, group: 0 };
@@ -146,16 +144,7 @@ impl<'a> SelfJoin<'a> {
         let plan = Plan::new(n, d, k, memory_bytes, strips)
             .ok_or(DistanceError::Memory { found: memory_bytes.unwrap_or_default() })?;
         let frame = Frame::of(&points, None, distance, kernel);
-        let mut join = Self {
-            points,
-            k,
-            frame,
-            distance,
-            plan,
-            capacity: Search::capacity(k),
-            done: 0,
-            symmetric: None,
-        };
+        let mut join = Self { points, k, frame, distance, plan, done: 0, symmetric: None };
         if let (true, Some(frame)) = (join.plan.symmetric, &join.frame) {
             let side = Side::new(frame, &join.points, 0..n);
             let search = join.search(frame);
@@ -174,8 +163,7 @@ impl<'a> SelfJoin<'a> {
 
     fn search<'s>(&'s self, frame: &'s Frame) -> Search<'s> {
         let points = &self.points;
-        let capacity = self.capacity;
-        Search { frame, queries: points, points, k: self.k, own: Own::IsLeftOut, capacity }
+        Search { frame, queries: points, points, k: self.k, own: Own::IsLeftOut }
     }
 
     /// Whether every pair is scored once.
@@ -242,10 +230,9 @@ impl<'a> SelfJoin<'a> {
     }
 
     /// Guesses the thresholds of all rows from a sample of the points, where that pays.
-    fn guess(&mut self) {
+    fn guess(&self) {
         let (Some(frame), Some(symmetric)) = (&self.frame, &self.symmetric) else { return };
         let Some(guess) = Guess::new(frame, &self.points, self.k) else { return };
-        self.capacity = self.capacity.max(2 * guess.expected);
         let search = self.search(frame);
         symmetric.blocks.par_iter().for_each_init(Scratch::default, |scratch, block| {
             let mut rows = block.lock().unwrap_or_else(PoisonError::into_inner);
@@ -422,6 +409,8 @@ pub(crate) struct Scratch {
     packed: usize,
     scores: Lines,
     hits: Vec<Hit>,
+    /// Places of what passed.
+    places: Vec<u32>,
 }
 
 impl Scratch {
@@ -454,6 +443,13 @@ impl Scratch {
         self.hits.clear();
     }
 
+    /// The scores of the last tile that passed by row, or by column.
+    fn passed(&mut self, kernel: Kernel, by_column: bool) -> TileHits<'_> {
+        self.places.clear();
+        kernel.places(&self.hits, by_column, &mut self.places);
+        TileHits { places: &self.places, scores: self.scores.as_slice(), width: kernel.right }
+    }
+
     /// All rows of one block with all of another, either serving the other.
     fn join(&mut self, search: &Search<'_>, side: &Side, rows: &mut Rows, columns: &mut Rows) {
         let right = search.frame.kernel.right;
@@ -479,9 +475,10 @@ impl Scratch {
                     &thresholds,
                     &mut self.hits,
                 );
-                let tile =
-                    TileHits { hits: &self.hits, scores: self.scores.as_slice(), width: right };
+                let kernel = search.frame.kernel;
+                let tile = self.passed(kernel, false);
                 rows.take_rows(search, first, panel * right, &tile, offsets);
+                let tile = self.passed(kernel, true);
                 columns.take_columns(search, own, at, &tile, &side.offsets[at..]);
             }
         }
@@ -531,9 +528,10 @@ impl Scratch {
         let thresholds =
             Thresholds { rows: &rows.thresholds[first..], right_offsets: offsets, columns };
         search.frame.kernel.scan(self.scores.as_slice(), count, &thresholds, &mut self.hits);
-        let tile = TileHits { hits: &self.hits, scores: self.scores.as_slice(), width: right };
-        rows.take_rows(search, first, panel * right, &tile, offsets);
+        let kernel = search.frame.kernel;
+        rows.take_rows(search, first, panel * right, &self.passed(kernel, false), offsets);
         if both {
+            let tile = self.passed(kernel, true);
             rows.take_columns(search, own, at, &tile, &side.offsets[at..]);
         }
     }
@@ -565,7 +563,7 @@ impl Scratch {
                     &thresholds,
                     &mut self.hits,
                 );
-                let tile = TileHits { hits: &self.hits, scores: self.scores.as_slice(), width };
+                let tile = self.passed(search.frame.kernel, false);
                 rows.take_rows(search, first, right.first + panel * width, &tile, offsets);
             }
         }
@@ -592,8 +590,9 @@ impl Scratch {
                 }
             }
             for (row, lowers) in lowers.iter_mut().enumerate() {
-                let (_, &mut key, _) = lowers.select_nth_unstable(guess.nth - 1);
-                rows.guess(search, first + row, of_key(!key), guess.expected);
+                let nth = guess.nth_of(at + row);
+                let (_, &mut key, _) = lowers.select_nth_unstable(nth - 1);
+                rows.guess(search, first + row, of_key(!key));
             }
         }
     }

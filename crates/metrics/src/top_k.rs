@@ -74,14 +74,7 @@ fn across(
         let near = directly(&queries, &points, 0..n, k, distance, Own::Counts);
         return Ok(Neighbours::of(near, k, distance));
     };
-    let search = Search {
-        frame: &frame,
-        queries: &queries,
-        points: &points,
-        k,
-        own: Own::Counts,
-        capacity: Search::capacity(k),
-    };
+    let search = Search { frame: &frame, queries: &queries, points: &points, k, own: Own::Counts };
     let right = Side::new(&frame, &points, 0..points.len());
     // Few queries are spread over the threads, whole groups of packed rows each.
     let block = n.div_ceil(4 * rayon::current_num_threads()).clamp(1, TILE_ROWS);

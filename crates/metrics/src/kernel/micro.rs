@@ -219,6 +219,25 @@ pub(super) unsafe fn scan<V: Vector, const NV: usize>(scan: Scan<'_>, hits: &mut
     }
 }
 
+/// Appends the place of every bit that is set in the hits.
+///
+/// # Safety
+/// The instructions of `V` are there.
+#[inline(always)]
+pub(super) unsafe fn places<V: Vector>(hits: &[Hit], by_column: bool, places: &mut Vec<u32>) {
+    const BITS: usize = 16;
+    places.reserve(BITS * hits.len());
+    let mut length = places.len();
+    for hit in hits {
+        let bits = if by_column { hit.by_column } else { hit.by_row };
+        let base = super::place(hit.row.into(), hit.column.into());
+        // SAFETY: there is room for all bits of this hit and of those that follow.
+        length += unsafe { V::spread(bits, base, places.as_mut_ptr().add(length)) };
+    }
+    // SAFETY: so many have been written.
+    unsafe { places.set_len(length) };
+}
+
 /// Multiplies and adds in registers `steps` times; returns how many operations that were.
 ///
 /// # Safety
