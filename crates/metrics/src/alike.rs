@@ -38,7 +38,7 @@ impl Guess {
         let nth = nth(k as f64 * SAMPLE as f64 / n as f64);
         // What reaches the threshold in the mean, of all points.
         let expected = n * nth / SAMPLE;
-        if k < 48 || n < 20 * SAMPLE || expected > 5 * k {
+        if k < 48 || n < 20 * SAMPLE || expected > 6 * k {
             return None;
         }
         // Drawn, not every 40th or so: points often come in a regular order.
@@ -94,7 +94,7 @@ impl Rows {
         &mut self,
         search: &Search<'_>,
         is_alike: &IsAlike<'_>,
-    ) -> Vec<Option<Vec<u32>>> {
+    ) -> Vec<Option<Vec<usize>>> {
         let mut all = Vec::new();
         (0..self.len()).map(|row| self.ranks_of(search, is_alike, row, &mut all)).collect()
     }
@@ -105,7 +105,7 @@ impl Rows {
         is_alike: &IsAlike<'_>,
         row: usize,
         all: &mut Vec<(u64, f32)>,
-    ) -> Option<Vec<u32>> {
+    ) -> Option<Vec<usize>> {
         let query = self.first + row;
         let Row { candidates, square, best, guess } = &mut self.rows[row];
         let best = std::mem::replace(best, Best::new(search.k));
@@ -157,18 +157,19 @@ impl Rows {
             rest = others;
             let alike = run.iter().filter(|(place, _)| is_alike(query, *place as u32)).count();
             if alike == length {
-                ranks.extend((rank + 1..).take(length).map(|rank| rank as u32));
+                ranks.extend((rank + 1..).take(length));
             } else if alike > 0 {
                 // Bounds do not tell which come first.
-                let of = |&(place, _): &(u64, f32)| (search.rank(query, place as u32), place as u32);
+                let of =
+                    |&(place, _): &(u64, f32)| (search.rank(query, place as u32), place as u32);
                 let mut run: Vec<(f64, u32)> = run.iter().map(of).collect();
                 run.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
                 let placed = (rank + 1..).zip(run).filter(|(_, entry)| is_alike(query, entry.1));
-                ranks.extend(placed.map(|(rank, _)| rank as u32));
+                ranks.extend(placed.map(|(rank, _)| rank));
             }
             rank += length;
         }
-        ranks.retain(|&rank| rank as usize <= search.k);
+        ranks.retain(|&rank| rank <= search.k);
         Some(ranks)
     }
 }

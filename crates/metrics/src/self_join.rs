@@ -199,7 +199,10 @@ impl<'a> SelfJoin<'a> {
     /// that are alike it. Only what matters for these ranks is ranked in f64.
     ///
     /// - `is_alike`: of a row and a point.
-    pub(crate) fn next_ranks(&mut self, is_alike: &IsAlike<'_>) -> Option<(usize, Vec<Vec<u32>>)> {
+    pub(crate) fn next_ranks(
+        &mut self,
+        is_alike: &IsAlike<'_>,
+    ) -> Option<(usize, Vec<Vec<usize>>)> {
         if self.done == 0 {
             self.guess();
         }
@@ -210,14 +213,14 @@ impl<'a> SelfJoin<'a> {
         };
         let (first, found) = self.advance(&|_| (), &finish, &of_list)?;
         // Rows whose guess was wrong are searched once more without one.
-        let again = |(at, ranks): (usize, Option<Vec<u32>>)| {
+        let again = |(at, ranks): (usize, Option<Vec<usize>>)| {
             ranks.unwrap_or_else(|| self.ranks_of(first + at, is_alike))
         };
         Some((first, found.into_par_iter().enumerate().map(again).collect()))
     }
 
     /// [`SelfJoin::next_ranks`] of one row.
-    fn ranks_of(&self, row: usize, is_alike: &IsAlike<'_>) -> Vec<u32> {
+    fn ranks_of(&self, row: usize, is_alike: &IsAlike<'_>) -> Vec<usize> {
         let (Some(frame), Some(Symmetric { side, .. })) = (&self.frame, &self.symmetric) else {
             return Vec::new();
         };
@@ -583,7 +586,8 @@ impl Scratch {
                 self.score(search.frame, side, at, count, &guess.side, panel);
                 let start = panel * width;
                 let offsets = guess.offsets[start..].iter().take(width);
-                for (lowers, scores) in lowers.iter_mut().zip(self.scores.as_slice().chunks(width)) {
+                for (lowers, scores) in lowers.iter_mut().zip(self.scores.as_slice().chunks(width))
+                {
                     let scores = scores.iter().zip(offsets.clone());
                     let keys = scores.map(|(score, offset)| !key(score - offset));
                     lowers[start..].iter_mut().zip(keys).for_each(|(lower, key)| *lower = key);
