@@ -5,10 +5,18 @@
 //! and a row for which the guess turns out too high is searched again without one. The order of points
 //! between two that are alike the row does not matter and is not found out.
 
+use std::sync::PoisonError;
+
+use rayon::prelude::*;
+
+use crate::SelfJoin;
 use crate::best::Best;
 use crate::candidates::{Row, Rows, Search, key, of_key};
 use crate::frame::Frame;
+use crate::kernel::TILE_ROWS;
 use crate::points::Points;
+use crate::scratch::Scratch;
+use crate::self_join::Symmetric;
 use crate::side::Side;
 
 /// Whether a row and a point are alike.
@@ -41,6 +49,11 @@ impl Guess {
         if k < 48 || n < 20 * SAMPLE || expected > 6 * k {
             return None;
         }
+        Some(Self::of(frame, points, nth))
+    }
+
+    fn of(frame: &Frame, points: &Points<'_>, nth: usize) -> Self {
+        let n = points.len();
         // Drawn, not every 40th or so: points often come in a regular order.
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let mut draw = || {
@@ -53,7 +66,7 @@ impl Guess {
         let spread = |&row: &usize| frame.spreads.get(row).copied().unwrap_or_default();
         let offsets = side.offsets.iter().zip(rows.iter().map(spread));
         let offsets = offsets.map(|(offset, spread)| offset + spread).collect();
-        Some(Self { side, offsets, rows, nth })
+        Self { side, offsets, rows, nth }
     }
 
     /// The place in the sample's order that the threshold of a row is taken from.
@@ -75,6 +88,88 @@ fn nth(share: f64) -> usize {
         term *= share / nth as f64;
     }
     nth
+}
+
+impl SelfJoin<'_> {
+    /// The next strip's first row, and of each of its rows the ranks, from 1 on and rising, of those among its k nearest
+    /// that are alike it. Only what matters for these ranks is ranked in f64.
+    ///
+    /// - `is_alike`: of a row and a point.
+    pub(crate) fn next_ranks(
+        &mut self,
+        is_alike: &IsAlike<'_>,
+    ) -> Option<(usize, Vec<Vec<usize>>)> {
+        if let (0, Some(frame)) = (self.done, &self.frame)
+            && let Some(guess) = Guess::new(frame, &self.points, self.k)
+        {
+            self.guess(&guess);
+        }
+        let finish = |rows: &mut Rows, search: &Search<'_>| rows.ranks(search, is_alike);
+        let of_list = |row, near: Vec<(f64, u32)>| {
+            let alike = (1..).zip(near).filter(|&(_, (_, point))| is_alike(row, point));
+            Some(alike.map(|(rank, _)| rank).collect())
+        };
+        let (first, found) = self.advance(&|_| (), &finish, &of_list)?;
+        // Rows whose guess was wrong are searched once more without one.
+        let again = |(at, ranks): (usize, Option<Vec<usize>>)| {
+            ranks.unwrap_or_else(|| self.ranks_of(first + at, is_alike))
+        };
+        Some((first, found.into_par_iter().enumerate().map(again).collect()))
+    }
+
+    /// [`SelfJoin::next_ranks`] of one row.
+    fn ranks_of(&self, row: usize, is_alike: &IsAlike<'_>) -> Vec<usize> {
+        let (Some(frame), Some(Symmetric { side, .. })) = (&self.frame, &self.symmetric) else {
+            return Vec::new();
+        };
+        let search = self.search(frame);
+        let first = row / frame.kernel.left * frame.kernel.left;
+        let count = frame.kernel.left.min(self.points.len() - first);
+        let mut rows = Rows::new(&search, side, first, count, &side.zeros);
+        Scratch::default().search(&search, side, &mut rows, side);
+        rows.ranks(&search, is_alike).swap_remove(row - first).unwrap_or_default()
+    }
+
+    /// Guesses the thresholds of all rows.
+    fn guess(&self, guess: &Guess) {
+        let (Some(frame), Some(symmetric)) = (&self.frame, &self.symmetric) else { return };
+        let search = self.search(frame);
+        symmetric.blocks.par_iter().for_each_init(Scratch::default, |scratch, block| {
+            let mut rows = block.lock().unwrap_or_else(PoisonError::into_inner);
+            scratch.guess(&search, &symmetric.side, &mut rows, guess);
+        });
+    }
+}
+
+impl Scratch {
+    /// Guesses the thresholds of a block's rows from a sample of the points.
+    fn guess(&mut self, search: &Search<'_>, side: &Side, rows: &mut Rows, guess: &Guess) {
+        let width = search.frame.kernel.right;
+        let mut lowers = Vec::new();
+        for first in (0..rows.len()).step_by(TILE_ROWS) {
+            let count = TILE_ROWS.min(rows.len() - first);
+            let at = rows.first + first;
+            self.pack(side, at, count);
+            lowers.clear();
+            lowers.resize(count, [0; SAMPLE]);
+            for panel in 0..guess.side.panels() {
+                self.score(search.frame, side, at, count, &guess.side, panel);
+                let start = panel * width;
+                let offsets = guess.offsets[start..].iter().take(width);
+                for (lowers, scores) in lowers.iter_mut().zip(self.scores.as_slice().chunks(width))
+                {
+                    let scores = scores.iter().zip(offsets.clone());
+                    let keys = scores.map(|(score, offset)| !key(score - offset));
+                    lowers[start..].iter_mut().zip(keys).for_each(|(lower, key)| *lower = key);
+                }
+            }
+            for (row, lowers) in lowers.iter_mut().enumerate() {
+                let nth = guess.nth_of(at + row);
+                let (_, &mut key, _) = lowers.select_nth_unstable(nth - 1);
+                rows.guess(search, first + row, of_key(!key));
+            }
+        }
+    }
 }
 
 impl Rows {
@@ -171,5 +266,58 @@ impl Rows {
         }
         ranks.retain(|&rank| rank <= search.k);
         Some(ranks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Distance, noise};
+    use ndarray::Array2;
+
+    const K: usize = 60;
+
+    /// Ranks from all pairs in f64, of some rows, against those with a guess from the sample's `nth` best.
+    fn check(points: &Array2<f32>, distance: Distance, nth: usize) {
+        let mut join = SelfJoin::new(points.view(), K, distance, None, 1).unwrap();
+        join.guess(&Guess::of(join.frame.as_ref().unwrap(), &join.points, nth));
+        // Rows that are alike come in runs.
+        let is_alike = |row: usize, point: u32| row / 100 == point as usize / 100;
+        let finish = |rows: &mut Rows, search: &Search<'_>| rows.ranks(search, &is_alike);
+        let (_, found) = join.advance(&|_| (), &finish, &|_, _| None).unwrap();
+        let missed = found.iter().filter(|ranks| ranks.is_none()).count();
+        let expected = if nth == 1 { found.len() / 4..found.len() } else { 0..found.len() / 100 };
+        assert!(expected.contains(&missed), "{missed} rows are searched again");
+        let mut join = SelfJoin::new(points.view(), K, distance, None, 1).unwrap();
+        join.guess(&Guess::of(join.frame.as_ref().unwrap(), &join.points, nth));
+        let (first, ranks) = join.next_ranks(&is_alike).unwrap();
+        assert_eq!((first, ranks.len()), (0, points.nrows()));
+        for row in (0..points.nrows()).step_by(61) {
+            let rank = |other: usize| distance.rank(join.points.row(row), join.points.row(other));
+            let others = (0..points.nrows()).filter(|&other| other != row);
+            let mut all: Vec<(f64, usize)> = others.map(|other| (rank(other), other)).collect();
+            all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            let near = (1..=K).zip(all).filter(|(_, (_, other))| is_alike(row, *other as u32));
+            assert_eq!(ranks[row], near.map(|(rank, _)| rank).collect::<Vec<_>>(), "row {row}");
+        }
+    }
+
+    #[test]
+    fn ranks_are_exact_whether_the_guess_is_good_or_not() {
+        let n = 20 * SAMPLE;
+        let points = Array2::from_shape_fn((n, 6), |(i, j)| noise(i, j) + noise(i / 100, j));
+        let join = SelfJoin::new(points.view(), K, Distance::Euclidean, None, 1).unwrap();
+        let guess = Guess::new(join.frame.as_ref().unwrap(), &join.points, K).unwrap();
+        for distance in [Distance::Euclidean, Distance::Cosine, Distance::Manhattan] {
+            check(&points, distance, guess.nth);
+            // The nearest of the sample: most rows have fewer than k points that near.
+            check(&points, distance, 1);
+        }
+    }
+
+    #[test]
+    fn points_on_a_grid_are_ranked_by_index_where_they_tie() {
+        let points = Array2::from_shape_fn((20 * SAMPLE, 2), |(i, j)| (4.0 * noise(i, j)).floor());
+        check(&points, Distance::Euclidean, 20);
     }
 }

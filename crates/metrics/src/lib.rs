@@ -24,6 +24,7 @@ mod points;
 mod probe;
 pub mod retrieval;
 mod schedule;
+mod scratch;
 mod self_join;
 mod side;
 mod special;

@@ -10,14 +10,13 @@ use std::sync::{Mutex, PoisonError};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
-use crate::alike::{Guess, IsAlike};
 use crate::best::Best;
-use crate::candidates::{Own, Rows, Search, TileHits, key, of_key};
+use crate::candidates::{Own, Rows, Search};
 use crate::frame::Frame;
-use crate::kernel::{Columns, Hit, Kernel, TILE_ROWS, Thresholds};
-use crate::lines::Lines;
+use crate::kernel::{Kernel, TILE_ROWS};
 use crate::points::Points;
 use crate::schedule::{Next, Schedule};
+use crate::scratch::Scratch;
 use crate::side::Side;
 use crate::{Distance, DistanceError, Neighbours};
 
@@ -44,20 +43,20 @@ pub struct Pending {
 ///
 /// The result is that of [`crate::top_k_within`], whatever the strips, the memory and the threads.
 pub struct SelfJoin<'a> {
-    points: Points<'a>,
-    k: usize,
-    frame: Option<Frame>,
+    pub(crate) points: Points<'a>,
+    pub(crate) k: usize,
+    pub(crate) frame: Option<Frame>,
     distance: Distance,
     plan: Plan,
     /// Strips handed out so far.
-    done: usize,
+    pub(crate) done: usize,
     /// Present while pairs are scored once: all rows not yet finished, in blocks.
-    symmetric: Option<Symmetric>,
+    pub(crate) symmetric: Option<Symmetric>,
 }
 
-struct Symmetric {
-    side: Side,
-    blocks: Vec<Mutex<Rows>>,
+pub(crate) struct Symmetric {
+    pub(crate) side: Side,
+    pub(crate) blocks: Vec<Mutex<Rows>>,
 }
 
 /// How rows are cut.
@@ -73,7 +72,7 @@ struct Plan {
 }
 
 /// How the neighbours of a block's rows are read at the end.
-type Finish<'f, T> = dyn Fn(&mut Rows, &Search<'_>) -> Vec<T> + Sync + 'f;
+pub(crate) type Finish<'f, T> = dyn Fn(&mut Rows, &Search<'_>) -> Vec<T> + Sync + 'f;
 
 /// Bytes that a row needs while it is searched, besides its values: candidates, the k best, bounds.
 fn row_bytes(k: usize) -> u64 {
@@ -161,7 +160,7 @@ impl<'a> SelfJoin<'a> {
         Ok(join)
     }
 
-    fn search<'s>(&'s self, frame: &'s Frame) -> Search<'s> {
+    pub(crate) fn search<'s>(&'s self, frame: &'s Frame) -> Search<'s> {
         let points = &self.points;
         Search { frame, queries: points, points, k: self.k, own: Own::IsLeftOut }
     }
@@ -195,58 +194,10 @@ impl<'a> SelfJoin<'a> {
         Some(Strip { first, neighbours: Neighbours::of(near, self.k, self.distance) })
     }
 
-    /// The next strip's first row, and of each of its rows the ranks, from 1 on and rising, of those among its k nearest
-    /// that are alike it. Only what matters for these ranks is ranked in f64.
-    ///
-    /// - `is_alike`: of a row and a point.
-    pub(crate) fn next_ranks(
-        &mut self,
-        is_alike: &IsAlike<'_>,
-    ) -> Option<(usize, Vec<Vec<usize>>)> {
-        if self.done == 0 {
-            self.guess();
-        }
-        let finish = |rows: &mut Rows, search: &Search<'_>| rows.ranks(search, is_alike);
-        let of_list = |row, near: Vec<(f64, u32)>| {
-            let alike = (1..).zip(near).filter(|&(_, (_, point))| is_alike(row, point));
-            Some(alike.map(|(rank, _)| rank).collect())
-        };
-        let (first, found) = self.advance(&|_| (), &finish, &of_list)?;
-        // Rows whose guess was wrong are searched once more without one.
-        let again = |(at, ranks): (usize, Option<Vec<usize>>)| {
-            ranks.unwrap_or_else(|| self.ranks_of(first + at, is_alike))
-        };
-        Some((first, found.into_par_iter().enumerate().map(again).collect()))
-    }
-
-    /// [`SelfJoin::next_ranks`] of one row.
-    fn ranks_of(&self, row: usize, is_alike: &IsAlike<'_>) -> Vec<usize> {
-        let (Some(frame), Some(Symmetric { side, .. })) = (&self.frame, &self.symmetric) else {
-            return Vec::new();
-        };
-        let search = self.search(frame);
-        let first = row / frame.kernel.left * frame.kernel.left;
-        let count = frame.kernel.left.min(self.points.len() - first);
-        let mut rows = Rows::new(&search, side, first, count, &side.zeros);
-        Scratch::default().search(&search, side, &mut rows, side);
-        rows.ranks(&search, is_alike).swap_remove(row - first).unwrap_or_default()
-    }
-
-    /// Guesses the thresholds of all rows from a sample of the points, where that pays.
-    fn guess(&self) {
-        let (Some(frame), Some(symmetric)) = (&self.frame, &self.symmetric) else { return };
-        let Some(guess) = Guess::new(frame, &self.points, self.k) else { return };
-        let search = self.search(frame);
-        symmetric.blocks.par_iter().for_each_init(Scratch::default, |scratch, block| {
-            let mut rows = block.lock().unwrap_or_else(PoisonError::into_inner);
-            scratch.guess(&search, &symmetric.side, &mut rows, &guess);
-        });
-    }
-
     /// Searches the next strip, and reads the neighbours by `finish`.
     ///
     /// - `of_list`: makes the same of a row's list.
-    fn advance<T: Send>(
+    pub(crate) fn advance<T: Send>(
         &mut self,
         progress: &(dyn Fn(f64) + Sync),
         finish: &Finish<'_, T>,
@@ -402,241 +353,6 @@ fn zeros(search: &Search<'_>) -> Vec<u32> {
     }
     let is_zero = |&row: &u32| search.points.row(row as usize).iter().all(|v| v.abs() <= 0.0);
     (0..search.points.len() as u32).filter(is_zero).collect()
-}
-
-/// What a thread needs to score tiles.
-#[derive(Default)]
-pub(crate) struct Scratch {
-    left: Vec<f32>,
-    /// The first row in `left`.
-    packed: usize,
-    scores: Lines,
-    hits: Vec<Hit>,
-    /// Places of what passed.
-    places: Vec<u32>,
-}
-
-impl Scratch {
-    /// Packs rows of `left` from `first` on.
-    fn pack(&mut self, left: &Side, first: usize, rows: usize) {
-        left.pack_left(first, rows, &mut self.left);
-        self.packed = first;
-    }
-
-    /// Scores rows of `left` from `first` on, packed before, against a panel.
-    ///
-    /// - `first`: a whole number of packed groups after the first row packed.
-    fn score(
-        &mut self,
-        frame: &Frame,
-        left: &Side,
-        first: usize,
-        rows: usize,
-        right: &Side,
-        panel: usize,
-    ) {
-        let kernel = frame.kernel;
-        if self.scores.as_slice().is_empty() {
-            self.scores = Lines::zeros(TILE_ROWS * kernel.right);
-        }
-        let scores = self.scores.as_mut_slice();
-        let packed = &self.left[(first - self.packed) * frame.width..];
-        kernel.tile(frame.term, frame.width, packed, rows, right.panel(panel), scores);
-        right.finish(frame, left, first, panel, &mut scores[..rows * kernel.right]);
-        self.hits.clear();
-    }
-
-    /// The scores of the last tile that passed by row, or by column.
-    fn passed(&mut self, kernel: Kernel, by_column: bool) -> TileHits<'_> {
-        self.places.clear();
-        kernel.places(&self.hits, by_column, &mut self.places);
-        TileHits { places: &self.places, scores: self.scores.as_slice(), width: kernel.right }
-    }
-
-    /// All rows of one block with all of another, either serving the other.
-    fn join(&mut self, search: &Search<'_>, side: &Side, rows: &mut Rows, columns: &mut Rows) {
-        let right = search.frame.kernel.right;
-        for first in (0..rows.len()).step_by(TILE_ROWS) {
-            let count = TILE_ROWS.min(rows.len() - first);
-            let at = rows.first + first;
-            self.pack(side, at, count);
-            for panel in columns.first / right..(columns.first + columns.len()).div_ceil(right) {
-                self.score(search.frame, side, at, count, side, panel);
-                let offsets = &side.offsets[panel * right..];
-                let own = panel * right - columns.first;
-                let thresholds = Thresholds {
-                    rows: &rows.thresholds[first..],
-                    right_offsets: offsets,
-                    columns: Some(Columns {
-                        thresholds: &columns.thresholds[own..],
-                        left_offsets: &side.offsets[at..],
-                    }),
-                };
-                search.frame.kernel.scan(
-                    self.scores.as_slice(),
-                    count,
-                    &thresholds,
-                    &mut self.hits,
-                );
-                let kernel = search.frame.kernel;
-                let tile = self.passed(kernel, false);
-                rows.take_rows(search, first, panel * right, &tile, offsets);
-                let tile = self.passed(kernel, true);
-                columns.take_columns(search, own, at, &tile, &side.offsets[at..]);
-            }
-        }
-    }
-
-    /// All rows of a block with each other.
-    fn join_with_itself(&mut self, search: &Search<'_>, side: &Side, rows: &mut Rows) {
-        let right = search.frame.kernel.right;
-        let end = rows.first + rows.len();
-        for first in (0..rows.len()).step_by(TILE_ROWS) {
-            let count = TILE_ROWS.min(rows.len() - first);
-            let at = rows.first + first;
-            self.pack(side, at, count);
-            for panel in at / right..end.div_ceil(right) {
-                // Rows of the tile before the panel meet it as any other; its own rows form a square that
-                // holds both halves of their pairs.
-                let before = count.min(panel * right - at);
-                self.meet(search, side, rows, first..first + before, panel, true);
-                let square = first + before..first + count.min(before + right);
-                self.meet(search, side, rows, square, panel, false);
-            }
-        }
-    }
-
-    /// Rows of a block with a panel of the block; for the panel's sake too if they serve `both`.
-    fn meet(
-        &mut self,
-        search: &Search<'_>,
-        side: &Side,
-        rows: &mut Rows,
-        range: Range<usize>,
-        panel: usize,
-        both: bool,
-    ) {
-        if range.is_empty() {
-            return;
-        }
-        let right = search.frame.kernel.right;
-        let (first, count, at) = (range.start, range.len(), rows.first + range.start);
-        let own = panel * right - rows.first;
-        self.score(search.frame, side, at, count, side, panel);
-        let offsets = &side.offsets[panel * right..];
-        let columns = both.then(|| Columns {
-            thresholds: &rows.thresholds[own..],
-            left_offsets: &side.offsets[at..],
-        });
-        let thresholds =
-            Thresholds { rows: &rows.thresholds[first..], right_offsets: offsets, columns };
-        search.frame.kernel.scan(self.scores.as_slice(), count, &thresholds, &mut self.hits);
-        let kernel = search.frame.kernel;
-        rows.take_rows(search, first, panel * right, &self.passed(kernel, false), offsets);
-        if both {
-            let tile = self.passed(kernel, true);
-            rows.take_columns(search, own, at, &tile, &side.offsets[at..]);
-        }
-    }
-
-    /// All rows of a block of `left` with all of `right`, for the block alone.
-    pub(crate) fn search(
-        &mut self,
-        search: &Search<'_>,
-        left: &Side,
-        rows: &mut Rows,
-        right: &Side,
-    ) {
-        let width = search.frame.kernel.right;
-        for first in (0..rows.len()).step_by(TILE_ROWS) {
-            let count = TILE_ROWS.min(rows.len() - first);
-            let at = rows.first + first - left.first;
-            self.pack(left, at, count);
-            for panel in 0..right.panels() {
-                self.score(search.frame, left, at, count, right, panel);
-                let offsets = &right.offsets[panel * width..];
-                let thresholds = Thresholds {
-                    rows: &rows.thresholds[first..],
-                    right_offsets: offsets,
-                    columns: None,
-                };
-                search.frame.kernel.scan(
-                    self.scores.as_slice(),
-                    count,
-                    &thresholds,
-                    &mut self.hits,
-                );
-                let tile = self.passed(search.frame.kernel, false);
-                rows.take_rows(search, first, right.first + panel * width, &tile, offsets);
-            }
-        }
-    }
-
-    /// Guesses the thresholds of a block's rows from a sample of the points.
-    fn guess(&mut self, search: &Search<'_>, side: &Side, rows: &mut Rows, guess: &Guess) {
-        let width = search.frame.kernel.right;
-        let mut lowers = Vec::new();
-        for first in (0..rows.len()).step_by(TILE_ROWS) {
-            let count = TILE_ROWS.min(rows.len() - first);
-            let at = rows.first + first;
-            self.pack(side, at, count);
-            lowers.clear();
-            lowers.resize(count, [0; crate::alike::SAMPLE]);
-            for panel in 0..guess.side.panels() {
-                self.score(search.frame, side, at, count, &guess.side, panel);
-                let start = panel * width;
-                let offsets = guess.offsets[start..].iter().take(width);
-                for (lowers, scores) in lowers.iter_mut().zip(self.scores.as_slice().chunks(width))
-                {
-                    let scores = scores.iter().zip(offsets.clone());
-                    let keys = scores.map(|(score, offset)| !key(score - offset));
-                    lowers[start..].iter_mut().zip(keys).for_each(|(lower, key)| *lower = key);
-                }
-            }
-            for (row, lowers) in lowers.iter_mut().enumerate() {
-                let nth = guess.nth_of(at + row);
-                let (_, &mut key, _) = lowers.select_nth_unstable(nth - 1);
-                rows.guess(search, first + row, of_key(!key));
-            }
-        }
-    }
-
-    /// Calls `found` with (row of the block of `side`, other row, score's upper bound) of every pair of
-    /// distinct rows of two blocks whose score reaches the first row's threshold; each pair once.
-    pub(crate) fn pairs(
-        &mut self,
-        frame: &Frame,
-        side: &Side,
-        rows: Range<usize>,
-        columns: Range<usize>,
-        thresholds: &[f32],
-        mut found: impl FnMut(usize, usize),
-    ) {
-        let right = frame.kernel.right;
-        for at in rows.clone().step_by(TILE_ROWS) {
-            let count = TILE_ROWS.min(rows.end - at);
-            self.pack(side, at, count);
-            let first = if rows == columns { at } else { columns.start };
-            for panel in first / right..columns.end.div_ceil(right) {
-                self.score(frame, side, at, count, side, panel);
-                let thresholds = Thresholds {
-                    rows: &thresholds[at..],
-                    right_offsets: &side.offsets[panel * right..],
-                    columns: None,
-                };
-                frame.kernel.scan(self.scores.as_slice(), count, &thresholds, &mut self.hits);
-                for hit in &self.hits {
-                    let row = at + usize::from(hit.row);
-                    for column in crate::candidates::bits(hit.by_row, hit.column) {
-                        let column = panel * right + column;
-                        if row < column {
-                            found(row, column);
-                        }
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// The k nearest of each query in `range`, by f64 ranks alone.
