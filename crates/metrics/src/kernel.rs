@@ -410,6 +410,18 @@ mod tests {
             };
             let mut hits = Vec::new();
             kernel.scan(&scores, rows, &with, &mut hits);
+            for by_column in [false, true] {
+                let mut places = vec![7];
+                kernel.places(&hits, by_column, &mut places);
+                let of = |hit: &Hit| if by_column { hit.by_column } else { hit.by_row };
+                let expected = hits.iter().flat_map(|hit| {
+                    let bits = (0..16).filter(move |bit| of(hit) >> bit & 1 == 1);
+                    bits.map(|bit| (usize::from(hit.row), usize::from(hit.column) + bit))
+                });
+                assert_eq!(places[0], 7, "what was there stays");
+                let found = places[1..].iter().map(|&place| of_place(place));
+                assert!(found.eq(expected), "{}", kernel.name());
+            }
             let passes = |by_row: bool, i: usize, j: usize| {
                 let of = |hit: &Hit| if by_row { hit.by_row } else { hit.by_column };
                 hits.iter().any(|hit| {

@@ -157,6 +157,7 @@ unsafe fn micro<V: Vector, const MR: usize, const NV: usize>(
             for (row, sums) in sums.iter_mut().enumerate() {
                 let value = V::splat(*left.add(row));
                 for (v, sum) in sums.iter_mut().enumerate() {
+                    // Read from memory by the addition itself, so that no sum leaves its register.
                     let again = V::FEW && v == NV - 1;
                     let right = if again { V::load(panel.add(v * V::LANES)) } else { right[v] };
                     *sum = step(*sum, value, right);
