@@ -6,8 +6,13 @@ use nearkin_onnx::{Graph, ValueId};
 
 use crate::error::Problem;
 
-/// The part of `from` that `outputs` depend on, with all its inputs; names stay.
-pub(crate) fn prune(from: &Graph, outputs: &[ValueId]) -> Result<Graph, Problem> {
+/// The part of `from` that `outputs` depend on, with all its inputs but those of `optional` that are
+/// not read; names stay.
+pub(crate) fn prune(
+    from: &Graph,
+    outputs: &[ValueId],
+    optional: &BTreeSet<ValueId>,
+) -> Result<Graph, Problem> {
     let mut wanted: BTreeSet<ValueId> = outputs.iter().copied().collect();
     let mut kept = Vec::new();
     let ids: Vec<_> = from.node_ids().collect();
@@ -21,6 +26,9 @@ pub(crate) fn prune(from: &Graph, outputs: &[ValueId]) -> Result<Graph, Problem>
     let mut graph = Graph::new(&from.name);
     let mut map = BTreeMap::new();
     for &id in from.inputs() {
+        if optional.contains(&id) && !wanted.contains(&id) {
+            continue;
+        }
         let value = from.value(id);
         let ty = value.ty.clone().ok_or_else(|| Problem::NoSuchValue(value.name.clone()))?;
         map.insert(id, graph.add_input(&value.name, ty)?);

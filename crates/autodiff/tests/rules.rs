@@ -130,14 +130,7 @@ const fn sgd(momentum: f32) -> Optimiser {
 
 fn training(names: &[&str], optimiser: Optimiser) -> Training {
     let parameter = |name: &&str| Trainable { name: (*name).to_owned(), decay: 0.0, rate: 1.0 };
-    Training {
-        batch: 3,
-        trainable: names.iter().map(parameter).collect(),
-        optimiser,
-        batch_norm: BatchNorm::OfBatch,
-        clip_norm: None,
-        average: None,
-    }
+    Training::new(3, names.iter().map(parameter).collect(), optimiser)
 }
 
 /// Runs one step; slots are fed their start.

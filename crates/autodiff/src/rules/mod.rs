@@ -14,7 +14,7 @@ mod pool;
 mod reduce;
 mod softmax;
 
-use nearkin_onnx::{AttributeValue, Node, ValueId};
+use nearkin_onnx::{AttributeValue, Graph, Node, ValueId};
 
 use crate::emit::Emit;
 use crate::error::Problem;
@@ -166,10 +166,15 @@ pub(crate) fn constant_ints(e: &Emit, id: ValueId) -> Option<Vec<i64>> {
 
 /// The numbers of a constant.
 pub(crate) fn constant_floats(e: &Emit, id: ValueId) -> Option<Vec<f32>> {
-    if let Some(tensor) = e.graph.initialiser(id) {
+    floats_of(&e.graph, id)
+}
+
+/// The numbers of a constant of this graph.
+pub(crate) fn floats_of(graph: &Graph, id: ValueId) -> Option<Vec<f32>> {
+    if let Some(tensor) = graph.initialiser(id) {
         return tensor.to_f32();
     }
-    let producer = e.graph.node(e.graph.producer(id)?);
+    let producer = graph.node(graph.producer(id)?);
     match (producer.op.as_str(), producer.attribute("value")?) {
         ("Constant", AttributeValue::Tensor(tensor)) => tensor.to_f32(),
         _ => None,
