@@ -11,6 +11,7 @@ use crate::emit::{Emit, attr};
 use crate::error::{AutodiffError, Problem};
 use crate::fold::{Known, Small};
 use crate::mask::{Mask, MaskInput};
+use crate::rules::{axis, constant_ints};
 
 /// How batch normalisation is trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -213,6 +214,7 @@ impl Pass<'_> {
                 new.attributes.retain(|a| a.name != "training_mode");
                 return self.copy(&node, new, 1).map(drop);
             }
+            "Pad" => self.pad_every_axis(&mut new)?,
             "LayerNormalization" => return self.copy(node, new, 3).map(drop),
             "MaxPool" => return self.copy(node, new, 2).map(drop),
             _ => {}
@@ -277,6 +279,33 @@ impl Pass<'_> {
             }
         }
         Ok(ids)
+    }
+
+    /// Rewrites `Pad` with axes, of which ONNX Runtime 1.31's transpose optimiser knows nothing: it
+    /// takes their pads for those of all axes where a backward pass brings a transpose near them.
+    fn pad_every_axis(&mut self, new: &mut Node) -> Result<(), Problem> {
+        let constant = |index: usize| {
+            let id = new.inputs.get(index).copied().flatten()?;
+            constant_ints(&self.emit, id)
+        };
+        let (Some(pads), Some(axes), Some(&Some(x))) =
+            (constant(1), constant(3), new.inputs.first())
+        else {
+            return Ok(());
+        };
+        let rank = self.emit.dims(x)?.len();
+        let mut all = vec![0; 2 * rank];
+        for (i, &at) in axes.iter().enumerate() {
+            let along = axis(at, rank);
+            let wrong = || Problem::NoRuleFor(format!("pads {pads:?} along {axes:?}"));
+            for (side, from) in [(0, i), (rank, i + axes.len())] {
+                let pad = *pads.get(from).ok_or_else(wrong)?;
+                *all.get_mut(side + along).filter(|_| along < rank).ok_or_else(wrong)? = pad;
+            }
+        }
+        new.inputs.truncate(3);
+        new.inputs[1] = Some(self.emit.ints(&all)?);
+        Ok(())
     }
 
     fn first_output(&self, node: &Node) -> &str {

@@ -6,6 +6,9 @@ use nearkin_onnx::{Graph, ValueId};
 
 use crate::error::Problem;
 
+/// Operators of which all outputs but the first may be left out.
+const OPTIONAL: [&str; 4] = ["BatchNormalization", "Dropout", "LayerNormalization", "MaxPool"];
+
 /// The part of `from` that `outputs` depend on, with all its inputs but those of `optional` that are
 /// not read; names stay.
 pub(crate) fn prune(
@@ -44,9 +47,9 @@ pub(crate) fn prune(
             let name = || Problem::NoSuchValue(from.value(*input).name.clone());
             *input = *map.get(input).ok_or_else(name)?;
         }
-        for output in &mut new.outputs {
+        for (index, output) in new.outputs.iter_mut().enumerate() {
             let Some(id) = *output else { continue };
-            if !wanted.contains(&id) && node.outputs.len() > 1 {
+            if !wanted.contains(&id) && index > 0 && OPTIONAL.contains(&node.op.as_str()) {
                 *output = None;
                 continue;
             }

@@ -17,6 +17,9 @@ pub(crate) struct Parameters {
     pub(crate) starts: Vec<Tensor>,
 }
 
+/// A slot with its output.
+type Kept = (Slot, ValueId);
+
 /// A graph that tensors go through from step to step.
 pub(crate) struct Update<'a> {
     pub(crate) emit: &'a mut Emit,
@@ -38,10 +41,17 @@ impl<'a> Update<'a> {
         next: ValueId,
         start: Tensor,
     ) -> Result<(), Problem> {
-        let output = format!("next/{input}");
-        self.next.push(self.emit.output(next, &output)?);
-        self.slots.push(Slot { input: input.to_owned(), output, start });
+        let (slot, next) = self.kept(input, next, start)?;
+        self.slots.push(slot);
+        self.next.push(next);
         Ok(())
+    }
+
+    /// The same, to be listed later.
+    fn kept(&mut self, input: &str, next: ValueId, start: Tensor) -> Result<Kept, Problem> {
+        let output = format!("next/{input}");
+        let next = self.emit.output(next, &output)?;
+        Ok((Slot { input: input.to_owned(), output, start }, next))
     }
 
     /// A new input of a tensor's shape.
@@ -50,21 +60,30 @@ impl<'a> Update<'a> {
     }
 
     /// One step of the optimiser; returns the output with the gradients' norm, and the scalars.
+    ///
+    /// The order of the nodes is for engines that run depth first from the last output, as ONNX
+    /// Runtime does: norm, then the parameters from the last to the first, each with its state. So
+    /// gradients are made in the order of the backward pass, which lets go of its activations on the
+    /// way, and each is let go when its own parameter has followed it.
     pub(crate) fn optimise(
         &mut self,
         training: &Training,
         parameters: &Parameters,
     ) -> Result<(ValueId, Vec<Scalar>), Problem> {
         let Parameters { ids, grads, starts } = parameters;
-        let norm = self.norm(grads)?;
-        let norm_output = self.emit.output(norm, TrainingStep::GRADIENT_NORM)?;
-        let factor = training.clip_norm.map(|limit| self.shrink(norm, limit)).transpose()?;
+        let clipped = match training.clip_norm {
+            Some(limit) => {
+                let norm = self.norm(grads)?;
+                Some((norm, self.shrink(norm, limit)?))
+            }
+            None => None,
+        };
         let (rates, scalars) = self.rates(training)?;
         let (mut states, mut averages) = (Vec::new(), Vec::new());
         for (i, parameter) in training.trainable.iter().enumerate() {
             let Trainable { name, decay, rate } = parameter;
-            let grad = match factor {
-                Some(factor) => self.emit.mul(grads[i], factor)?,
+            let grad = match clipped {
+                Some((_, factor)) => self.emit.mul(grads[i], factor)?,
                 None => grads[i],
             };
             let mut state = Vec::new();
@@ -74,40 +93,41 @@ impl<'a> Update<'a> {
             let (e, optimiser) = (&mut *self.emit, &training.optimiser);
             let (next, new_state) =
                 optimiser.update(e, ids[i], grad, &state, &rates, (*decay, *rate))?;
-            self.slot(name, next, starts[i].clone())?;
             for (kept, new) in optimiser.state().iter().zip(new_state) {
-                states.push((format!("{name}/{kept}"), new, zeros(&starts[i])?));
+                let kept = self.kept(&format!("{name}/{kept}"), new, zeros(&starts[i])?)?;
+                states.push(kept);
             }
             if let Some(keep) = training.average {
                 let input = format!("{name}/average");
                 let old = self.input(&input, &starts[i])?;
                 let e = &mut *self.emit;
                 let (old, new) = (e.scale(old, keep)?, e.scale(next, 1.0 - keep)?);
-                averages.push((input, e.add(old, new)?, starts[i].clone()));
+                let average = e.add(old, new)?;
+                averages.push(self.kept(&input, average, starts[i].clone())?);
             }
+            self.slot(name, next, starts[i].clone())?;
         }
-        for (input, next, start) in states.into_iter().chain(averages) {
-            self.slot(&input, next, start)?;
+        for (slot, next) in states.into_iter().chain(averages) {
+            self.slots.push(slot);
+            self.next.push(next);
         }
-        Ok((norm_output, scalars))
+        let norm = match clipped {
+            Some((norm, _)) => norm,
+            None => self.norm(grads)?,
+        };
+        Ok((self.emit.output(norm, TrainingStep::GRADIENT_NORM)?, scalars))
     }
 
-    /// The L2 norm of all gradients together.
-    ///
-    /// The last parameter's square comes first, as its gradient does: an engine that runs a sum
-    /// depth first would else go back through the whole network before it sums anything, and keep
-    /// every activation until then.
+    /// The L2 norm of all gradients together, the last parameter's square first.
     fn norm(&mut self, grads: &[ValueId]) -> Result<ValueId, Problem> {
-        let mut sum = None;
+        let mut squares = Vec::new();
         for &grad in grads.iter().rev() {
             let keep = vec![attr("keepdims", 0i64)];
-            let square = self.emit.op("ReduceSumSquare", &[grad], keep)?;
-            sum = Some(match sum {
-                Some(sum) => self.emit.add(sum, square)?,
-                None => square,
-            });
+            squares.push(self.emit.op("ReduceSumSquare", &[grad], keep)?);
         }
-        self.emit.op("Sqrt", &[sum.ok_or(Problem::NoOutput)?], vec![])
+        let (&first, rest) = squares.split_first().ok_or(Problem::NoOutput)?;
+        let sum = rest.iter().try_fold(first, |sum, &square| self.emit.add(sum, square))?;
+        self.emit.op("Sqrt", &[sum], vec![])
     }
 
     /// PyTorch's rule for clipping: limit / (norm + 1e-6), at most 1.

@@ -175,6 +175,31 @@ fn convolutions_of_every_shape() {
     }
 }
 
+/// ONNX Runtime 1.31 runs a step with `axes` wrongly where a transpose stands beside the padding.
+#[test]
+fn padding_of_some_axes_is_written_as_padding_of_all() {
+    let model = model(|g| {
+        let x = input(g, "x", &[2, 3, 4]);
+        let constant = |g: &mut Graph, name: &str, values: &[i64]| {
+            let tensor = Tensor::from_i64(vec![values.len()], values).unwrap();
+            g.add_initialiser(name, tensor).unwrap()
+        };
+        let (pads, axes) = (constant(g, "pads", &[1, 0, 0, 2]), constant(g, "axes", &[-1, 1]));
+        let mut pad = Node::new("Pad", &[x, pads]);
+        pad.inputs.extend([None, Some(axes)]);
+        node(g, pad, "y")
+    });
+    let x = numbers(&[2, 3, 4], 1);
+    check(&model, &["x"], &[("x", x.clone())], BatchNorm::Frozen);
+    let found = gradients(&model, "loss", &["x"], 2, BatchNorm::Frozen).unwrap().model.graph;
+    let pad = found.nodes().iter().find(|node| node.op == "Pad").unwrap();
+    assert!(pad.inputs.get(3).copied().flatten().is_none());
+    let pads = found.initialiser(pad.inputs[1].unwrap()).unwrap();
+    assert_eq!(pads.to_i64().unwrap(), [0, 0, 1, 0, 2, 0]);
+    let loss = |graph: &Graph| interpret(graph, &[("x", x.clone())]).unwrap()["loss"].sum();
+    assert!((loss(&found) - loss(&model.graph)).abs() < 1e-12);
+}
+
 /// x → batch normalisation → ReLU, with its parameters and running statistics.
 fn normalised() -> Model {
     model(|g| {

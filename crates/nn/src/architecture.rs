@@ -115,11 +115,16 @@ impl Scope {
         let at = self.scope(name);
         let scheme = self.scheme();
         let bias = scheme.linear_bias.unwrap_or(Init::UniformFanIn(width));
+        // A head has few outputs: by their number its logits would start large.
+        let linear = match scheme.linear {
+            Init::KaimingNormalFanOut => Init::TorchUniform,
+            other => other,
+        };
         let weight = at.parameter_in_role(
             "weight",
             &[num_classes, width],
             ParameterKind::Weight,
-            scheme.linear,
+            linear,
             Role::Classifier,
         );
         let bias = at.parameter_in_role(

@@ -73,6 +73,8 @@ impl Network {
         seed: u64,
     ) -> Result<Self, TrainError> {
         let wrong = |reason: String| TrainError::Network { name: name.to_owned(), reason };
+        // Each parameter by itself, so that what was trained finds its place again.
+        model = nearkin_autodiff::separate(&model);
         model.graph.infer_types().map_err(|error| wrong(error.to_string()))?;
         let (input, image) = image_input(&model).map_err(wrong)?;
         let embedding = embedding_name(&model.graph, embedding).map_err(wrong)?;

@@ -176,7 +176,7 @@ impl Default for GraphRecipe {
             sampling: Sampling::Edges,
             stop_gradient: false,
             carried: None,
-            carried_spread: 0.9,
+            carried_spread: 0.99,
             repulsion: 0.0,
             repulsion_margin: 1.0,
         }

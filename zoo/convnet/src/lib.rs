@@ -50,6 +50,10 @@ fn convnet(s: &Scope, image: Value, widths: &[usize]) -> Value {
         let at = s.scope(format!("stages.{stage}"));
         x = layer(&at, "conv1", "bn1", x, Conv::new(width, 3));
         x = layer(&at, "conv2", "bn2", x, Conv::new(width, 3).stride(2));
+        // As in the paper, in place of every pooling but the last.
+        if stage + 1 < widths.len() {
+            x = at.dropout(x);
+        }
     }
     s.global_avg_pool(x)
 }

@@ -7,6 +7,7 @@ mod checkpoint;
 #[path = "../common/mod.rs"]
 mod common;
 mod masks;
+mod order;
 
 use std::collections::BTreeMap;
 

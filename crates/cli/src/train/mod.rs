@@ -21,6 +21,7 @@ use nearkin_train::{
 use crate::engine_arguments::EngineArguments;
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::{Ended, interrupt, output};
+pub(crate) use graph::PIXELS;
 use job::{Augmentation, GraphSource, Job, Labels};
 use progress::Bar;
 

@@ -322,6 +322,9 @@ fn report(suite: &Suite, runs: &[Run], options: &Options) -> Result<String, Fail
                 format!("{mean:.4} ± {:.4}", (square / (n - 1.0)).sqrt())
             };
             let difference = |(graph, control): &(Vec<f64>, Vec<f64>)| {
+                if study.without_control {
+                    return (0.0, f64::NAN, String::new());
+                }
                 let differences: Vec<f64> = graph.iter().zip(control).map(|(g, c)| g - c).collect();
                 let (mean, half) = mean_and_half_width(&differences);
                 (mean, half, format!("{mean:+.4} ({:+.4} to {:+.4})", mean - half, mean + half))
@@ -342,7 +345,7 @@ fn report(suite: &Suite, runs: &[Run], options: &Options) -> Result<String, Fail
                 "| {} | {labels} | {} | {} | {} | {} | {goal} | {hidden} | {knn} | {map} | {:.1} → {:.1} | {seconds:.0} |\n",
                 study.name,
                 pairs.len(),
-                shown(&control),
+                if study.without_control { String::new() } else { shown(&control) },
                 shown(&graph),
                 accuracy.2,
                 mean_of(&rank.1),
