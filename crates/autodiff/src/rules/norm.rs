@@ -10,17 +10,14 @@ use crate::error::Problem;
 ///
 /// With the batch's own statistics (marked when the graph was put into training form), over the m
 /// elements of each channel: ∂β = Σ g, ∂γ = Σ g·x̂, ∂x = γ/√(σ² + ε)·(g − ∂β/m − x̂·∂γ/m).
-/// With given statistics: ∂x = g·γ/√(σ² + ε). Ioffe and Szegedy, 2015,
-/// <https://arxiv.org/abs/1502.03167>.
+/// With given statistics: ∂x = g·γ/√(σ² + ε), ∂μ = −γ·∂β/√(σ² + ε), ∂σ² = −½·γ·∂γ/(σ² + ε).
+/// Ioffe and Szegedy, 2015, <https://arxiv.org/abs/1502.03167>.
 pub(super) fn batch(e: &mut Emit, call: &Call) -> Grads {
     let (g, x) = (call.grad()?, call.input(0)?);
     if call.node.int("training_mode") == Some(1) {
         return Err(Problem::NoRuleFor("training_mode".to_owned()));
     }
     let of_batch = e.is_of_batch(call.output(0)?);
-    if !of_batch && (call.needs(3) || call.needs(4)) {
-        return Err(Problem::NoRuleFor("statistics that are trained".to_owned()));
-    }
     let dims = e.dims(x)?;
     let mut row = vec![1; dims.len()];
     row[1] = dims[1];
@@ -30,14 +27,16 @@ pub(super) fn batch(e: &mut Emit, call: &Call) -> Grads {
         [e.reshape(scale, &row)?, e.reshape(mean, &row)?, e.reshape(var, &row)?];
     let inverse = inverse_deviation(e, var, call.node.float("epsilon").unwrap_or(1e-5))?;
     let mut grads = call.none();
-    let wants_sums = of_batch || call.needs(1);
+    let (wants_mean, wants_var) = (!of_batch && call.needs(3), !of_batch && call.needs(4));
+    let wants_sums = of_batch || call.needs(1) || wants_var;
     let normed = if wants_sums {
         let centred = e.sub(x, mean)?;
         Some(e.mul(centred, inverse)?)
     } else {
         None
     };
-    let beta = if of_batch || call.needs(2) { Some(e.sum(g, &axes, true)?) } else { None };
+    let beta =
+        if of_batch || call.needs(2) || wants_mean { Some(e.sum(g, &axes, true)?) } else { None };
     let gamma = match normed {
         Some(normed) => {
             let product = e.mul(g, normed)?;
@@ -59,6 +58,19 @@ pub(super) fn batch(e: &mut Emit, call: &Call) -> Grads {
             }
             _ => e.mul(g, slope)?,
         });
+    }
+    if let (true, Some(beta)) = (wants_mean, beta) {
+        let slope = e.mul(scale, inverse)?;
+        let moved = e.mul(slope, beta)?;
+        let moved = e.neg(moved)?;
+        grads[3] = Some(e.reshape(moved, &[dims[1]])?);
+    }
+    if let (true, Some(gamma)) = (wants_var, gamma) {
+        let square = e.mul(inverse, inverse)?;
+        let slope = e.mul(scale, square)?;
+        let wider = e.mul(slope, gamma)?;
+        let wider = e.scale(wider, -0.5)?;
+        grads[4] = Some(e.reshape(wider, &[dims[1]])?);
     }
     if let (true, Some(gamma)) = (call.needs(1), gamma) {
         grads[1] = Some(e.reshape(gamma, &[dims[1]])?);
