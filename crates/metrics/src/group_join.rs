@@ -1,82 +1,64 @@
 //! Approximate neighbours by joining groups of rows that are likely to be near each other.
 //!
-//! The kernel of the exact search, on groups that the caller chooses, and a step to neighbours of
-//! neighbours (Dong, Moses and Li, "Efficient k-nearest neighbor graph construction for generic similarity
-//! measures", 2011). Nothing is exact here but the final ranks, which are f64 among the rows kept;
-//! how much was found is for the caller to measure.
+//! Groups that the caller chooses see each other, then the neighbours of one row do (the local join of Dong,
+//! Moses and Li, "Efficient k-nearest neighbor graph construction for generic similarity measures", 2011).
+//! Rows of many columns are searched by the few in which they vary most. Nothing is exact here but the
+//! final ranks, which are f64 among the rows kept; how much was found is for the caller to measure.
 
-use std::sync::{Mutex, PoisonError};
+use std::iter::repeat_n;
 
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, linalg::general_mat_mul};
 use rayon::prelude::*;
 
 use crate::frame::Frame;
-use crate::kernel::{Kernel, MAX_PANEL, TILE_ROWS, Term, Thresholds};
+use crate::kernel::{Columns, Hit, Kernel, MAX_PANEL, TILE_ROWS, Term, Thresholds};
 use crate::lines::Lines;
+use crate::near_lists::NearLists;
 use crate::points::Points;
+use crate::principal::Principal;
 use crate::{Distance, DistanceError, Neighbours};
+
+/// Rows that the directions are found from, at most.
+const SAMPLE: usize = 2048;
+/// Directions to choose from, at most.
+const DIRECTIONS: usize = 128;
+/// The share of all squares that a search by fewer columns must see.
+const SHARE: f64 = 0.9;
+/// Rows that are moved together.
+const CHUNK: usize = 512;
 
 /// Lists of the nearest rows seen so far, one a row.
 pub struct GroupJoin<'a> {
     points: Points<'a>,
     frame: Frame,
     k: usize,
-    /// Entries kept of each row: some more than k, since scores are f32.
-    kept: usize,
-    /// Rows moved and scaled, `[n, width]`, in the order given.
+    /// Rows moved and scaled, or their products with the directions, `[n, width]`, in order of places.
     rows: Lines,
     width: usize,
+    /// `[n, SKETCH]`.
+    sketch: Vec<f32>,
     order: Vec<u32>,
     /// What is subtracted from a product's score: Y/2.
     halves: Vec<f32>,
-    lists: Vec<Mutex<List>>,
-}
-
-/// The best first.
-#[derive(Clone, Default)]
-struct List {
-    entries: Vec<(f32, u32)>,
-    /// Of `entries`, by index: entered since the last expansion.
-    is_new: Vec<bool>,
-}
-
-impl List {
-    fn threshold(&self, kept: usize) -> f32 {
-        if self.entries.len() < kept { f32::MIN } else { self.entries[kept - 1].0 }
-    }
-
-    /// Enters a row unless it is there or too far.
-    fn offer(&mut self, kept: usize, score: f32, place: u32) {
-        if score < self.threshold(kept) || self.entries.iter().any(|&(_, other)| other == place) {
-            return;
-        }
-        // Equal scores in order of their places: what is kept does not depend on who came first.
-        let at = self.entries.partition_point(|&(s, p)| s > score || s >= score && p < place);
-        if at < kept {
-            self.entries.truncate(kept - 1);
-            self.is_new.truncate(kept - 1);
-            self.entries.insert(at, (score, place));
-            self.is_new.insert(at, true);
-        }
-    }
+    lists: NearLists,
 }
 
 impl<'a> GroupJoin<'a> {
-    /// No row has seen another yet.
+    /// Columns of [`GroupJoin::sketch`].
+    pub const SKETCH: usize = 16;
+
+    /// No row has seen another yet; each row's place is its index.
     ///
     /// - `points`: `[n, d]`, finite.
     /// - `k`: 1 ≤ k < n.
-    /// - `order`: a permutation of the rows; places in it stand for rows below. Rows likely to be near each
-    ///   other are best near each other in it.
     ///
     /// # Errors
-    /// As [`crate::top_k_within`]; [`DistanceError::Resume`] if `order` is no permutation;
-    /// [`DistanceError::Memory`] for points that only f64 can rank: more than 2¹⁸ columns.
+    /// As [`crate::top_k_within`]; [`DistanceError::Memory`] for points that only f64 can rank: more than 2¹⁸
+    /// columns.
     pub fn new(
         points: ArrayView2<'a, f32>,
         k: usize,
         distance: Distance,
-        order: Vec<u32>,
     ) -> Result<Self, DistanceError> {
         let points = Points::new(points, "points", distance)?;
         let (n, d) = (points.len(), points.width());
@@ -84,132 +66,134 @@ impl<'a> GroupJoin<'a> {
         if k == 0 || k > available {
             return Err(DistanceError::Neighbours { available, found: k });
         }
-        let mut sorted = order.clone();
-        sorted.sort_unstable();
-        if sorted.len() != n || sorted.iter().zip(0..).any(|(&row, expected)| row != expected) {
-            return Err(DistanceError::Resume { strips: 0 });
-        }
         let frame = Frame::of(&points, None, distance, Kernel::detect());
         let mut frame = frame.ok_or(DistanceError::Memory { found: 0 })?;
         frame.spreads = Vec::new();
-        let width = d.next_multiple_of(16);
+        let moved = |row: usize, to: &mut [f32]| {
+            frame.moved(points.row(row), |column, v| to[column] = (frame.scale * v) as f32);
+        };
+        let mut sample = Array2::zeros((n.min(SAMPLE), d));
+        let step = n as f64 / sample.nrows() as f64;
+        for (at, mut row) in sample.rows_mut().into_iter().enumerate() {
+            if let Some(row) = row.as_slice_mut() {
+                moved((at as f64 * step) as usize, row);
+            }
+        }
+        let principal = Principal::of(sample.view(), DIRECTIONS);
+        let needed = principal.needed(SHARE).map(|last| (last + 1).next_multiple_of(16));
+        // Inner products and sums are not seen by directions of squares.
+        let fewer = needed.filter(|&width| {
+            frame.term == Term::Product && distance != Distance::InnerProduct && width <= d * 3 / 4
+        });
+        let width = fewer.unwrap_or(d.next_multiple_of(16));
+        let seen = fewer.unwrap_or(Self::SKETCH).min(principal.directions.nrows());
+        let directions = principal.directions.slice(ndarray::s![..seen, ..]);
         let mut rows = Lines::zeros(n * width);
-        let mut halves = vec![0.0_f32; n];
-        if width > 0 {
+        let mut sketch = vec![0.0; n * Self::SKETCH];
+        let mut halves = vec![0.0; n];
+        if d > 0 {
             rows.as_mut_slice()
-                .par_chunks_exact_mut(width)
-                .zip(&mut halves)
-                .zip(&order)
-                .with_min_len(64)
-                .for_each(|((row, half), &index)| {
-                    let mut square = 0.0;
-                    frame.moved(points.row(index as usize), |column, v| {
-                        let v = (frame.scale * v) as f32;
-                        row[column] = v;
-                        square += f64::from(v) * f64::from(v);
-                    });
-                    *half = (square / 2.0) as f32;
-                });
+                .par_chunks_mut(CHUNK * width)
+                .zip(sketch.par_chunks_mut(CHUNK * Self::SKETCH))
+                .zip(halves.par_chunks_mut(CHUNK))
+                .enumerate()
+                .for_each_init(
+                    || (Array2::zeros((CHUNK, d)), Array2::zeros((CHUNK, seen))),
+                    |(whole, projected), (chunk, ((rows, sketch), halves))| {
+                        for (at, mut whole) in (0..halves.len()).zip(whole.rows_mut()) {
+                            if let Some(whole) = whole.as_slice_mut() {
+                                moved(chunk * CHUNK + at, whole);
+                            }
+                        }
+                        general_mat_mul(1.0, &*whole, &directions.t(), 0.0, projected);
+                        let source = if fewer.is_some() { &*projected } else { &*whole };
+                        copy(source, rows, width);
+                        copy(projected, sketch, Self::SKETCH);
+                        for (row, half) in rows.chunks_exact(width).zip(halves) {
+                            let square: f64 =
+                                row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+                            *half = (square / 2.0) as f32;
+                        }
+                    },
+                );
         }
         if frame.term != Term::Product || distance == Distance::InnerProduct {
             halves.fill(0.0);
         }
-        let lists = (0..n).map(|_| Mutex::default()).collect();
-        let kept = k + 2 + k / 8;
-        Ok(Self { points, frame, k, kept, rows, width, order, halves, lists })
+        let kept = if fewer.is_some() { k + k / 2 + 4 } else { k + 2 + k / 8 };
+        let (order, lists) = ((0..n as u32).collect(), NearLists::new(n, kept));
+        Ok(Self { points, frame, k, rows, width, sketch, order, halves, lists })
     }
 
-    /// The row at a place, moved, scaled and filled up with zeros to sixteen columns.
-    pub fn row(&self, place: usize) -> &[f32] {
-        &self.rows.as_slice()[place * self.width..(place + 1) * self.width]
+    /// Products of every row with the directions in which rows vary most, `[n, SKETCH]`, in order of places.
+    pub fn sketch(&self) -> &[f32] {
+        &self.sketch
     }
 
-    /// All rows of each group see each other. Groups are disjoint, or some lists may depend on who comes first.
+    /// Moves every row to its place in `order`; call it before rows see each other.
     ///
-    /// - `groups`: places; about 240 a group make the best of the kernel.
+    /// - `order`: the row of each place. Rows likely to be near each other are best near each other in it.
+    ///
+    /// # Errors
+    /// [`DistanceError::Resume`] if `order` is no permutation of the rows.
+    pub fn reorder(&mut self, order: &[u32]) -> Result<(), DistanceError> {
+        let mut sorted = order.to_vec();
+        sorted.par_sort_unstable();
+        if sorted.len() != self.order.len() || sorted.iter().zip(0..).any(|(&row, at)| row != at) {
+            return Err(DistanceError::Resume { strips: 0 });
+        }
+        let mut rows = Lines::zeros(self.rows.as_slice().len());
+        if self.width > 0 {
+            rows.as_mut_slice().par_chunks_exact_mut(self.width).zip(order).with_min_len(64).for_each(
+                |(to, &from)| {
+                    let from = from as usize * self.width;
+                    to.copy_from_slice(&self.rows.as_slice()[from..from + self.width]);
+                },
+            );
+        }
+        self.rows = rows;
+        let from = |&row: &u32| &self.sketch[row as usize * Self::SKETCH..][..Self::SKETCH];
+        self.sketch = order.iter().flat_map(from).copied().collect();
+        self.halves = order.iter().map(|&row| self.halves[row as usize]).collect();
+        self.order = order.iter().map(|&row| self.order[row as usize]).collect();
+        Ok(())
+    }
+
+    /// All rows of each group see each other. Groups are disjoint, or entries may be lost.
+    ///
+    /// - `groups`: places.
     pub fn join(&self, groups: &[&[u32]]) {
         groups.par_iter().for_each_init(Tiles::default, |tiles, group| {
-            for (at, left) in group.chunks(TILE_ROWS).enumerate() {
-                for (other, right) in group.chunks(TILE_ROWS).enumerate() {
-                    tiles.join(self, left, right, at == other);
-                }
-            }
+            tiles.meet(self, group, group.len(), false);
         });
     }
 
-    /// Every row sees the neighbours of its neighbours, and the rows that it is a neighbour of.
+    /// The neighbours of every row see each other, as do the rows that it is a neighbour of; two that met before
+    /// in this way do not.
     ///
-    /// - `reach`: how many of the nearest are followed, at most, from each row.
-    /// - returns: how many entries changed, as a share of all.
+    /// - `reach`: how many neighbours of a row count, the nearest ones; and as many rows that it is a neighbour of.
+    /// - returns: how many entries are new, as a share of all.
     pub fn expand(&mut self, reach: usize) -> f64 {
-        let n = self.lists.len();
-        let lists: Vec<List> = self
-            .lists
-            .iter_mut()
-            .map(|list| {
-                let list = list.get_mut().unwrap_or_else(PoisonError::into_inner);
-                let (mut entries, mut is_new) = (list.entries.clone(), list.is_new.clone());
-                entries.truncate(reach);
-                is_new.truncate(reach);
-                list.is_new.fill(false);
-                List { entries, is_new }
-            })
-            .collect();
-        let mut reverse: Vec<Vec<(u32, bool)>> = vec![Vec::new(); n];
-        for (place, list) in (0_u32..).zip(&lists) {
-            for (&(_, other), &is_new) in list.entries.iter().zip(&list.is_new) {
-                if reverse[other as usize].len() < reach {
-                    reverse[other as usize].push((place, is_new));
-                }
-            }
-        }
-        let follow = |place: usize| {
-            let forward = lists[place].entries.iter().map(|&(_, other)| other);
-            let own = forward.zip(lists[place].is_new.iter().copied());
-            own.chain(reverse[place].iter().copied())
-        };
+        let edges = Edges::of(&self.lists, reach, |place| self.halves[place as usize]);
+        self.lists.settle();
         let this = &*self;
-        let changed: usize = (0..n)
-            .into_par_iter()
-            .with_min_len(256)
-            .map_init(
-                || (vec![0_u32; n], 0_u32, Vec::<u32>::new()),
-                |(seen, stamp, found), place| {
-                    // Places marked with this row's stamp were met for it already.
-                    *stamp += 1;
-                    found.clear();
-                    seen[place] = *stamp;
-                    lists[place].entries.iter().for_each(|&(_, p)| seen[p as usize] = *stamp);
-                    for (near, near_is_new) in follow(place) {
-                        for (other, is_new) in follow(near as usize) {
-                            // Of two old edges the end was met before.
-                            if (near_is_new || is_new) && seen[other as usize] != *stamp {
-                                seen[other as usize] = *stamp;
-                                found.push(other);
-                            }
-                        }
+        let chunk = 256;
+        (0..self.lists.len().div_ceil(chunk)).into_par_iter().for_each_init(
+            || (Tiles::default(), Vec::new(), Vec::new()),
+            |(tiles, met, old), at| {
+                for place in at * chunk..this.lists.len().min((at + 1) * chunk) {
+                    met.clear();
+                    old.clear();
+                    edges.around(place, met, old);
+                    if !met.is_empty() {
+                        let new = met.len();
+                        met.append(old);
+                        tiles.meet(this, met, new, true);
                     }
-                    let mut list = this.lists[place].lock().unwrap_or_else(PoisonError::into_inner);
-                    let own = this.row(place);
-                    for &other in found.iter() {
-                        let sum =
-                            this.frame.kernel.pair(this.frame.term, own, this.row(other as usize));
-                        list.offer(this.kept, this.score(sum, other), other);
-                    }
-                    list.is_new.iter().filter(|&&is_new| is_new).count()
-                },
-            )
-            .sum();
-        changed as f64 / (n * self.kept) as f64
-    }
-
-    fn score(&self, sum: f32, other: u32) -> f32 {
-        match self.frame.term {
-            Term::Product => sum - self.halves[other as usize],
-            // Histograms are taken as sums of one size here; the final ranks are not.
-            Term::Least => sum,
-            Term::Difference | Term::Chi => -sum,
-        }
+                }
+            },
+        );
+        self.lists.share_of_new()
     }
 
     /// The k nearest of those seen, by f64 ranks, ties by index; rows that saw fewer than k see some of lowest index.
@@ -217,102 +201,224 @@ impl<'a> GroupJoin<'a> {
         let (k, distance) = (self.k, self.frame.distance);
         let n = self.lists.len();
         let mut near: Vec<Vec<(f64, u32)>> = vec![Vec::new(); n];
-        let mut places = vec![0_u32; n];
-        for (place, &row) in (0_u32..).zip(&self.order) {
-            places[row as usize] = place;
-        }
-        near.par_iter_mut().enumerate().for_each(|(row, near)| {
-            let list =
-                self.lists[places[row] as usize].lock().unwrap_or_else(PoisonError::into_inner);
-            let mut seen: Vec<u32> =
-                list.entries.iter().map(|&(_, place)| self.order[place as usize]).collect();
+        // In order of places, so that neighbours are still in the cache when they are met again.
+        near.par_iter_mut().with_min_len(256).enumerate().for_each(|(place, near)| {
+            let row = self.order[place] as usize;
+            let own = self.points.row(row);
+            let rank = |index: u32| (distance.rank(own, self.points.row(index as usize)), index);
+            let seen = self.lists.entries(place).map(|entry| self.order[entry.place() as usize]);
+            near.extend(seen.map(rank));
             let mut other = 0;
-            while seen.len() < k {
-                if other as usize != row && !seen.contains(&other) {
-                    seen.push(other);
+            while near.len() < k {
+                if other as usize != row && near.iter().all(|&(_, index)| index != other) {
+                    near.push(rank(other));
                 }
                 other += 1;
             }
-            let own = self.points.row(row);
-            let rank = |index: u32| (distance.rank(own, self.points.row(index as usize)), index);
-            near.extend(seen.into_iter().map(rank));
             near.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
             near.truncate(k);
         });
-        Neighbours::of(near, k, distance)
+        let mut of_rows: Vec<Vec<(f64, u32)>> = vec![Vec::new(); n];
+        for (near, &row) in near.into_iter().zip(&self.order) {
+            of_rows[row as usize] = near;
+        }
+        Neighbours::of(of_rows, k, distance)
     }
 }
 
-/// What a thread needs to join groups.
+/// Rows of `from` to rows of `width`, as far as both go.
+fn copy(from: &Array2<f32>, to: &mut [f32], width: usize) {
+    let count = to.len() / width;
+    let Ok(mut to) = ArrayViewMut2::from_shape((count, width), to) else { return };
+    let columns = width.min(from.ncols());
+    to.slice_axis_mut(Axis(1), (0..columns).into())
+        .assign(&from.slice(ndarray::s![..count, ..columns]));
+}
+
+/// What rows were neighbours of which when a round began.
+struct Edges {
+    reach: usize,
+    /// `[n, reach]`: twice the place, and 1 if it is new; `u64::MAX` where there is none.
+    forward: Vec<u64>,
+    /// Where each row's part of `backward` begins, and the end of the last.
+    starts: Vec<u32>,
+    backward: Vec<u64>,
+}
+
+/// Rows whose edges are turned round together.
+const TURNED: usize = 1 << 12;
+
+impl Edges {
+    fn of(lists: &NearLists, reach: usize, half: impl Fn(u32) -> f32 + Sync) -> Self {
+        let n = lists.len();
+        let mut forward = vec![u64::MAX; n * reach];
+        // Of some rows, by blocks of their neighbours: (neighbour, score, row and whether it is new).
+        type Turned = Vec<Vec<(u32, f32, u64)>>;
+        let blocks = n.div_ceil(TURNED);
+        let turned: Vec<Turned> = forward
+            .par_chunks_mut(TURNED * reach)
+            .enumerate()
+            .map(|(chunk, forward)| {
+                let mut turned: Turned = vec![Vec::new(); blocks];
+                for (at, forward) in forward.chunks_exact_mut(reach).enumerate() {
+                    let place = (chunk * TURNED + at) as u32;
+                    for (to, entry) in forward.iter_mut().zip(lists.entries(place as usize)) {
+                        let (other, is_new) = (entry.place(), u64::from(entry.is_new()));
+                        *to = u64::from(other) << 1 | is_new;
+                        // As the neighbour would score the row.
+                        let score = entry.score() + half(other) - half(place);
+                        turned[other as usize / TURNED]
+                            .push((other, score, u64::from(place) << 1 | is_new));
+                    }
+                }
+                turned
+            })
+            .collect();
+        let parts: Vec<(Vec<u32>, Vec<u64>)> = (0..blocks)
+            .into_par_iter()
+            .map(|block| {
+                let rows = TURNED.min(n - block * TURNED);
+                let all = || turned.iter().flat_map(|turned| &turned[block]);
+                let within = |place: u32| place as usize - block * TURNED;
+                let mut ends = vec![0_u32; rows + 1];
+                all().for_each(|&(place, ..)| ends[within(place) + 1] += 1);
+                (0..rows).for_each(|row| ends[row + 1] += ends[row]);
+                let mut sorted = vec![(0.0, 0); ends[rows] as usize];
+                let mut counts = vec![0_u32; rows];
+                for &(place, score, row) in all() {
+                    let (end, count) = (ends[within(place)], &mut counts[within(place)]);
+                    sorted[(end + *count) as usize] = (score, row);
+                    *count += 1;
+                }
+                let mut kept = Vec::with_capacity(sorted.len());
+                for (row, count) in counts.iter_mut().enumerate() {
+                    let edges = &mut sorted[ends[row] as usize..ends[row + 1] as usize];
+                    if edges.len() > reach {
+                        edges.sort_unstable_by(|a: &(f32, u64), b| {
+                            b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
+                        });
+                        *count = reach as u32;
+                    }
+                    kept.extend(edges.iter().take(reach).map(|&(_, row)| row));
+                }
+                (counts, kept)
+            })
+            .collect();
+        let mut starts = vec![0];
+        let mut end = 0;
+        for count in parts.iter().flat_map(|(counts, _)| counts) {
+            end += count;
+            starts.push(end);
+        }
+        let backward = parts.into_iter().flat_map(|(_, kept)| kept).collect();
+        Self { reach, forward, starts, backward }
+    }
+
+    /// The rows at both kinds of edges of a place, each once, new ones apart from old ones.
+    fn around(&self, place: usize, new: &mut Vec<u32>, old: &mut Vec<u32>) {
+        let forward = &self.forward[place * self.reach..(place + 1) * self.reach];
+        let backward = self.starts[place] as usize..self.starts[place + 1] as usize;
+        let forward = forward.iter().take_while(|&&edge| edge != u64::MAX);
+        for &edge in forward {
+            (if edge & 1 == 1 { &mut *new } else { &mut *old }).push((edge >> 1) as u32);
+        }
+        let (news, olds) = (new.len(), old.len());
+        for &edge in &self.backward[backward] {
+            let other = (edge >> 1) as u32;
+            // Counted without an early end: that goes many at a time.
+            let among =
+                |of: &[u32]| of.iter().map(|&one| u32::from(one == other)).sum::<u32>() > 0;
+            if !among(&new[..news]) && !among(&old[..olds]) {
+                (if edge & 1 == 1 { &mut *new } else { &mut *old }).push(other);
+            }
+        }
+    }
+}
+
+/// What a thread needs to let rows meet.
 #[derive(Default)]
 struct Tiles {
-    left: Vec<f32>,
-    panel: Lines,
     scores: Lines,
     offsets: Vec<f32>,
     thresholds: Vec<f32>,
-    hits: Vec<crate::kernel::Hit>,
+    hits: Vec<Hit>,
 }
 
 impl Tiles {
-    /// Rows of `left` see those of `right`.
-    fn join(&mut self, of: &GroupJoin<'_>, left: &[u32], right: &[u32], same: bool) {
-        let (kernel, width) = (of.frame.kernel, of.width);
+    /// The first `new` places see each other and all others.
+    ///
+    /// - `is_shared`: other threads may change the same lists meanwhile.
+    fn meet(&mut self, of: &GroupJoin<'_>, all: &[u32], new: usize, is_shared: bool) {
+        let kernel = of.frame.kernel;
         if self.scores.as_slice().is_empty() {
             self.scores = Lines::zeros(TILE_ROWS * kernel.right);
-            self.panel = Lines::zeros(width * kernel.right);
         }
-        self.left.clear();
-        self.left.resize(kernel.padded_left(left.len()) * width, 0.0);
-        if width > 0 {
-            let groups = left.chunks(kernel.left);
-            for (packed, group) in self.left.chunks_exact_mut(kernel.left * width).zip(groups) {
-                interleave(of, group, kernel.left, packed);
-            }
-        }
-        let lock =
-            |&place: &u32| of.lists[place as usize].lock().unwrap_or_else(PoisonError::into_inner);
-        let mut lists: Vec<_> = left.iter().map(lock).collect();
-        for places in right.chunks(kernel.right) {
-            interleave(of, places, kernel.right, self.panel.as_mut_slice());
-            let term = of.frame.term;
-            let scores = self.scores.as_mut_slice();
-            kernel.tile(term, width, &self.left, left.len(), self.panel.as_slice(), scores);
-            if term == Term::Difference || term == Term::Chi {
-                scores.iter_mut().for_each(|score| *score = -*score);
-            }
-            self.offsets.clear();
-            self.offsets.extend(places.iter().map(|&place| of.halves[place as usize]));
-            self.offsets.resize(MAX_PANEL, f32::INFINITY);
-            self.thresholds.clear();
-            self.thresholds.extend(lists.iter().map(|list| list.threshold(of.kept)));
-            self.hits.clear();
-            let thresholds =
-                Thresholds { rows: &self.thresholds, right_offsets: &self.offsets, columns: None };
-            kernel.scan(scores, left.len(), &thresholds, &mut self.hits);
-            for hit in &self.hits {
-                let row = usize::from(hit.row);
-                for column in crate::candidates::bits(hit.by_row, hit.column) {
-                    let place = places[column];
-                    if !(same && place == left[row]) {
-                        let score = scores[row * kernel.right + column] - self.offsets[column];
-                        lists[row].offer(of.kept, score, place);
-                    }
-                }
+        self.offsets.clear();
+        self.offsets.extend(all.iter().map(|&place| of.halves[place as usize]));
+        self.offsets.extend(repeat_n(f32::INFINITY, MAX_PANEL));
+        for start in (0..new).step_by(TILE_ROWS) {
+            let left = start..new.min(start + TILE_ROWS);
+            for first in (start..all.len()).step_by(kernel.right) {
+                let right = first..all.len().min(first + kernel.right);
+                // Below the diagonal all pairs are met already.
+                let rows = left.start..left.end.min(right.end);
+                self.tile(of, all, rows, right, is_shared);
             }
         }
     }
-}
 
-/// Rows side by side, `[width, lanes]`; lanes without a row keep what they hold, which no one reads.
-fn interleave(of: &GroupJoin<'_>, places: &[u32], lanes: usize, packed: &mut [f32]) {
-    const COLUMNS: usize = 16;
-    // Widths are multiples of 16. A few columns at a time, so that what is written stays in the cache.
-    for (chunk, packed) in packed.chunks_exact_mut(COLUMNS * lanes).enumerate() {
-        for (lane, &place) in places.iter().enumerate() {
-            let (row, packed) = (&of.row(place as usize)[chunk * COLUMNS..], &mut packed[lane..]);
-            for (column, &v) in row[..COLUMNS].iter().enumerate() {
-                packed[column * lanes] = v;
+    fn tile(
+        &mut self,
+        of: &GroupJoin<'_>,
+        all: &[u32],
+        left: std::ops::Range<usize>,
+        right: std::ops::Range<usize>,
+        is_shared: bool,
+    ) {
+        let (kernel, term, lists) = (of.frame.kernel, of.frame.term, &of.lists);
+        let scores = self.scores.as_mut_slice();
+        let (start, first) = (left.start, right.start);
+        let (lefts, rights) = (&all[left.clone()], &all[right.clone()]);
+        kernel.block(term, (of.rows.as_slice(), of.width), lefts, rights, first - start, scores);
+        if term == Term::Difference || term == Term::Chi {
+            // What was left out is −∞, and stays the worst.
+            scores[..lefts.len() * kernel.right]
+                .iter_mut()
+                .for_each(|score| *score = if *score >= 0.0 { -*score } else { *score });
+        }
+        self.thresholds.clear();
+        self.thresholds.extend(lefts.iter().map(|&place| lists.threshold(place as usize)));
+        let columns = self.thresholds.len();
+        self.thresholds.extend(rights.iter().map(|&place| lists.threshold(place as usize)));
+        self.thresholds.extend(repeat_n(f32::INFINITY, MAX_PANEL));
+        self.hits.clear();
+        let thresholds = Thresholds {
+            rows: &self.thresholds,
+            right_offsets: &self.offsets[first..],
+            columns: Some(Columns {
+                thresholds: &self.thresholds[columns..],
+                left_offsets: &self.offsets[start..],
+            }),
+        };
+        kernel.scan(scores, lefts.len(), &thresholds, &mut self.hits);
+        let offer = |place: u32, score: f32, other: u32| {
+            let _held = is_shared.then(|| lists.lock(place as usize));
+            lists.offer(place as usize, score, other);
+        };
+        for hit in &self.hits {
+            let row = usize::from(hit.row);
+            for column in crate::candidates::bits(hit.by_row | hit.by_column, hit.column) {
+                if first + column > start + row {
+                    let score = scores[row * kernel.right + column];
+                    let bit = 1 << (column - usize::from(hit.column));
+                    if hit.by_row & bit != 0 {
+                        let score = score - self.offsets[first + column];
+                        offer(lefts[row], score, rights[column]);
+                    }
+                    if hit.by_column & bit != 0 {
+                        offer(rights[column], score - self.offsets[start + row], lefts[row]);
+                    }
+                }
             }
         }
     }

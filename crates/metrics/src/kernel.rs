@@ -14,7 +14,7 @@ mod vector;
 use std::sync::OnceLock;
 
 #[cfg(target_arch = "x86_64")]
-use micro::{Scan, Tile};
+use micro::{Block, Scan, Tile};
 
 /// What is summed over the columns of a pair of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,17 +170,36 @@ impl Kernel {
         }
     }
 
-    /// What [`Kernel::tile`] sums, of one pair of rows, in another order.
-    pub(crate) fn pair(self, term: Term, x: &[f32], y: &[f32]) -> f32 {
-        assert_eq!(x.len(), y.len(), "rows of one width");
-        // SAFETY: as in `tile`.
+    /// What [`Kernel::tile`] sums, of rows that lie anywhere, `[left, self.right]`: for tiles too small to
+    /// be worth packing. A pair's sum has the same bits wherever it stands.
+    ///
+    /// - `rows`: `[n, width]`; `width` a multiple of sixteen.
+    /// - `left`, `right`: which of them; at most `self.right` right ones.
+    /// - `first`: where the first right row stands in a list that begins with the left ones. Of a list
+    ///   with itself each pair counts once: where column `first` + j ≤ row i, the score may be −∞.
+    pub(crate) fn block(
+        self,
+        term: Term,
+        (rows, width): (&[f32], usize),
+        left: &[u32],
+        right: &[u32],
+        first: usize,
+        scores: &mut [f32],
+    ) {
+        assert!(width.is_multiple_of(16), "rows are filled up to whole vectors");
+        assert!(right.len() <= self.right, "the panel is wide");
+        assert!(scores.len() >= self.padded_left(left.len()) * self.right, "no room for scores");
+        let stride = self.right;
+        let block = micro::Block { term, width, rows, left, right, first, stride, scores };
+        // SAFETY: the lengths were just checked, `self.left` is a multiple of the rows taken at a
+        // time, and `available` has seen the instructions.
         unsafe {
             match self.isa {
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => pair_avx512(term, x, y),
+                Isa::Avx512 => block_avx512(block),
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => pair_avx2(term, x, y),
-                Isa::Portable => micro::pair::<vector::Plain>(term, x, y),
+                Isa::Avx2 => block_avx2(block),
+                Isa::Portable => micro::block::<vector::Plain, 2>(block),
             }
         }
     }
@@ -243,16 +262,16 @@ unsafe fn scan_avx2(scan: Scan<'_>, hits: &mut Vec<Hit>) {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn pair_avx512(term: Term, x: &[f32], y: &[f32]) -> f32 {
+unsafe fn block_avx512(block: Block<'_>) {
     // SAFETY: as the caller promises.
-    unsafe { micro::pair::<std::arch::x86_64::__m512>(term, x, y) }
+    unsafe { micro::block::<std::arch::x86_64::__m512, 4>(block) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn pair_avx2(term: Term, x: &[f32], y: &[f32]) -> f32 {
+unsafe fn block_avx2(block: Block<'_>) {
     // SAFETY: as the caller promises.
-    unsafe { micro::pair::<std::arch::x86_64::__m256>(term, x, y) }
+    unsafe { micro::block::<std::arch::x86_64::__m256, 2>(block) }
 }
 
 /// Billions of f32 operations a second of one thread that only multiplies and adds in registers: what
