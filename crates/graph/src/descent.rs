@@ -28,7 +28,7 @@ pub struct Descent {
 
 impl Default for Descent {
     fn default() -> Self {
-        Self { trees: 12, leaf: 240, rounds: 1, reach: 12, tolerance: 0.02, seed: 0 }
+        Self { trees: 6, leaf: 256, rounds: 8, reach: 16, tolerance: 0.02, seed: 0 }
     }
 }
 
@@ -55,43 +55,50 @@ pub fn descend(
     let mut join = GroupJoin::new(points, k, distance)?;
     say("new");
     let mut places: Vec<u32> = (0..n as u32).collect();
-    let mut leaves = grow(join.sketch(), &mut places, leaf, draws.next());
+    let mut leaves = grow(&join, &mut places, leaf, draws.next());
     // From here on points are known by their places in the first tree's order.
     join.reorder(&places)?;
     say("reorder");
     for tree in 0..how.trees.max(1) {
         places.iter_mut().zip(0..).for_each(|(place, at)| *place = at);
         if tree > 0 {
-            leaves = grow(join.sketch(), &mut places, leaf, draws.next());
+            leaves = grow(&join, &mut places, leaf, draws.next());
         }
         let groups: Vec<&[u32]> = leaves.windows(2).map(|ends| &places[ends[0]..ends[1]]).collect();
     say("grow");
         join.join(&groups);
     say("tree");
     }
-    for _ in 0..how.rounds {
-        let f = join.expand(how.reach.max(1));
-    say(&format!("round {f}"));
-        if f < how.tolerance {
-            break;
+    let follow = |join: &mut GroupJoin<'_>| {
+        for _ in 0..how.rounds {
+            let f = join.expand(how.reach.max(1));
+            say(&format!("round {f}"));
+            if f < how.tolerance {
+                break;
+            }
         }
+    };
+    follow(&mut join);
+    if join.is_blurred() {
+        join.sharpen();
+        say("sharpen");
+        follow(&mut join);
     }
     let r = join.finish();
     say("finish");
     Ok(r)
 }
 
-const WIDTH: usize = GroupJoin::SKETCH;
+/// Above this many points trees see the sketch of points alone.
+const ROUGH: usize = 1 << 12;
 
 /// Below this many points one thread goes on alone.
 const ALONE: usize = 1 << 12;
 
 /// Reorders `places` leaf by leaf; returns where each leaf begins, and the end.
 ///
-/// - `sketch`: `[n, WIDTH]`.
-fn grow(sketch: &[f32], places: &mut [u32], leaf: usize, seed: u64) -> Vec<usize> {
-    let (sketch, _) = sketch.as_chunks::<WIDTH>();
-    let sizes = split(sketch, places, leaf, seed, &mut Scratch::default());
+fn grow(join: &GroupJoin<'_>, places: &mut [u32], leaf: usize, seed: u64) -> Vec<usize> {
+    let sizes = split(join, places, leaf, seed, &mut Scratch::default());
     let mut ends = vec![0];
     ends.extend(sizes.iter().scan(0, |end, size| {
         *end += size;
@@ -102,14 +109,29 @@ fn grow(sketch: &[f32], places: &mut [u32], leaf: usize, seed: u64) -> Vec<usize
 
 #[derive(Default)]
 struct Scratch {
+    direction: Vec<f32>,
     projected: Vec<f32>,
     sorted: Vec<f32>,
     right: Vec<u32>,
 }
 
+/// The product of rows of a multiple of sixteen columns.
+fn product(x: &[f32], y: &[f32]) -> f32 {
+    let (x, _) = x.as_chunks::<16>();
+    let (y, _) = y.as_chunks::<16>();
+    let mut sums = [0.0; 16];
+    for (x, y) in x.iter().zip(y) {
+        (0..16).for_each(|lane| sums[lane] += x[lane] * y[lane]);
+    }
+    let fours: [f32; 4] = std::array::from_fn(|at| {
+        (sums[at] + sums[at + 4]) + (sums[at + 8] + sums[at + 12])
+    });
+    (fours[0] + fours[1]) + (fours[2] + fours[3])
+}
+
 /// Halves `places` until leaves are small enough, so that all have nearly the same size; returns their sizes.
 fn split(
-    sketch: &[[f32; WIDTH]],
+    join: &GroupJoin<'_>,
     places: &mut [u32],
     leaf: usize,
     seed: u64,
@@ -120,19 +142,15 @@ fn split(
     }
     let mut draws = Draws::new(seed);
     let (a, b) = (draws.below(places.len()), draws.below(places.len()));
-    let (a, b) = (&sketch[places[a] as usize], &sketch[places[b] as usize]);
-    let direction: [f32; WIDTH] = std::array::from_fn(|column| a[column] - b[column]);
-    let project = |&place: &u32| {
-        let row = &sketch[place as usize];
-        let products: [f32; WIDTH] = std::array::from_fn(|column| row[column] * direction[column]);
-        let fours: [f32; 4] = std::array::from_fn(|at| {
-            (products[at] + products[at + 4]) + (products[at + 8] + products[at + 12])
-        });
-        (fours[0] + fours[1]) + (fours[2] + fours[3])
-    };
-    let Scratch { projected, sorted, right } = &mut *scratch;
+    let (a, b) = (places[a] as usize, places[b] as usize);
+    let Scratch { direction, projected, sorted, right } = &mut *scratch;
+    // Few columns show where most points lie; what tells the last ones apart may be in any.
+    let is_rough = places.len() > ROUGH;
+    let row = |place: usize| if is_rough { join.sketch(place) } else { join.row(place) };
+    direction.clear();
+    direction.extend(row(a).iter().zip(row(b)).map(|(a, b)| a - b));
     projected.clear();
-    projected.extend(places.iter().map(project));
+    projected.extend(places.iter().map(|&place| product(row(place as usize), direction)));
     sorted.clone_from(projected);
     let middle = places.len() / 2;
     let (before, &mut median, _) = sorted.select_nth_unstable_by(middle, f32::total_cmp);
@@ -159,12 +177,12 @@ fn split(
     let (for_left, for_right) = (draws.next(), draws.next());
     let (mut sizes, more) = if is_large {
         rayon::join(
-            || split(sketch, left, leaf, for_left, &mut Scratch::default()),
-            || split(sketch, right, leaf, for_right, &mut Scratch::default()),
+            || split(join, left, leaf, for_left, &mut Scratch::default()),
+            || split(join, right, leaf, for_right, &mut Scratch::default()),
         )
     } else {
-        let sizes = split(sketch, left, leaf, for_left, scratch);
-        (sizes, split(sketch, right, leaf, for_right, scratch))
+        let sizes = split(join, left, leaf, for_left, scratch);
+        (sizes, split(join, right, leaf, for_right, scratch))
     };
     sizes.extend(more);
     sizes

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use crate::frame::Frame;
 use crate::kernel::{Columns, Hit, Kernel, MAX_PANEL, TILE_ROWS, Term, Thresholds};
 use crate::lines::Lines;
-use crate::near_lists::NearLists;
+use crate::near_lists::{Entry, NearLists};
 use crate::points::Points;
 use crate::principal::Principal;
 use crate::{Distance, DistanceError, Neighbours};
@@ -22,8 +22,12 @@ use crate::{Distance, DistanceError, Neighbours};
 const SAMPLE: usize = 2048;
 /// Directions to choose from, at most.
 const DIRECTIONS: usize = 128;
-/// The share of all squares that a search by fewer columns must see.
-const SHARE: f64 = 0.9;
+/// The share of neighbours that a search by fewer columns must not miss.
+const SHARE: f64 = 0.97;
+/// Rows whose lists are checked for what fewer columns hide.
+const CHECKED: usize = 256;
+/// The share of a row's nearest that may stand in the lower half of what its list holds beyond k.
+const BLURRED: f64 = 0.08;
 /// Rows that are moved together.
 const CHUNK: usize = 512;
 
@@ -32,6 +36,8 @@ pub struct GroupJoin<'a> {
     points: Points<'a>,
     frame: Frame,
     k: usize,
+    /// Entries kept of each row: some more than k, since scores are f32, and perhaps of fewer columns.
+    kept: usize,
     /// Rows moved and scaled, or their products with the directions, `[n, width]`, in order of places.
     rows: Lines,
     width: usize,
@@ -69,22 +75,21 @@ impl<'a> GroupJoin<'a> {
         let frame = Frame::of(&points, None, distance, Kernel::detect());
         let mut frame = frame.ok_or(DistanceError::Memory { found: 0 })?;
         frame.spreads = Vec::new();
-        let moved = |row: usize, to: &mut [f32]| {
-            frame.moved(points.row(row), |column, v| to[column] = (frame.scale * v) as f32);
-        };
         let mut sample = Array2::zeros((n.min(SAMPLE), d));
         let step = n as f64 / sample.nrows() as f64;
         for (at, mut row) in sample.rows_mut().into_iter().enumerate() {
             if let Some(row) = row.as_slice_mut() {
-                moved((at as f64 * step) as usize, row);
+                moved(&frame, points.row((at as f64 * step) as usize), row);
             }
         }
         let principal = Principal::of(sample.view(), DIRECTIONS);
-        let needed = principal.needed(SHARE).map(|last| (last + 1).next_multiple_of(16));
-        // Inner products and sums are not seen by directions of squares.
-        let fewer = needed.filter(|&width| {
-            frame.term == Term::Product && distance != Distance::InnerProduct && width <= d * 3 / 4
-        });
+        let (narrow, wide) = (k + k / 2 + 4, k + 2 + k / 8);
+        // Inner products and sums are not seen by directions of squares, and few rows take no time.
+        let is_seen = frame.term == Term::Product && distance != Distance::InnerProduct;
+        let e=|n:&str,v:f64| std::env::var(n).ok().and_then(|v|v.parse().ok()).unwrap_or(v);
+        let fewer = (is_seen && n >= 2 * SAMPLE)
+            .then(|| principal.needed(sample.view(), (k, k + k / 4), e("NK_SHARE",SHARE), d * 3 / 4 + 1))
+            .flatten();
         let width = fewer.unwrap_or(d.next_multiple_of(16));
         let seen = fewer.unwrap_or(Self::SKETCH).min(principal.directions.nrows());
         let directions = principal.directions.slice(ndarray::s![..seen, ..]);
@@ -102,7 +107,7 @@ impl<'a> GroupJoin<'a> {
                     |(whole, projected), (chunk, ((rows, sketch), halves))| {
                         for (at, mut whole) in (0..halves.len()).zip(whole.rows_mut()) {
                             if let Some(whole) = whole.as_slice_mut() {
-                                moved(chunk * CHUNK + at, whole);
+                                moved(&frame, points.row(chunk * CHUNK + at), whole);
                             }
                         }
                         general_mat_mul(1.0, &*whole, &directions.t(), 0.0, projected);
@@ -110,9 +115,7 @@ impl<'a> GroupJoin<'a> {
                         copy(source, rows, width);
                         copy(projected, sketch, Self::SKETCH);
                         for (row, half) in rows.chunks_exact(width).zip(halves) {
-                            let square: f64 =
-                                row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
-                            *half = (square / 2.0) as f32;
+                            *half = half_square(row);
                         }
                     },
                 );
@@ -120,14 +123,14 @@ impl<'a> GroupJoin<'a> {
         if frame.term != Term::Product || distance == Distance::InnerProduct {
             halves.fill(0.0);
         }
-        let kept = if fewer.is_some() { k + k / 2 + 4 } else { k + 2 + k / 8 };
+        let kept = if fewer.is_some() { narrow } else { wide };
         let (order, lists) = ((0..n as u32).collect(), NearLists::new(n, kept));
-        Ok(Self { points, frame, k, rows, width, sketch, order, halves, lists })
+        Ok(Self { points, frame, k, kept, rows, width, sketch, order, halves, lists })
     }
 
-    /// Products of every row with the directions in which rows vary most, `[n, SKETCH]`, in order of places.
-    pub fn sketch(&self) -> &[f32] {
-        &self.sketch
+    /// Products of the row at a place with the directions in which rows vary most, `[SKETCH]`.
+    pub fn sketch(&self, place: usize) -> &[f32] {
+        &self.sketch[place * Self::SKETCH..][..Self::SKETCH]
     }
 
     /// Moves every row to its place in `order`; call it before rows see each other.
@@ -157,6 +160,58 @@ impl<'a> GroupJoin<'a> {
         self.halves = order.iter().map(|&row| self.halves[row as usize]).collect();
         self.order = order.iter().map(|&row| self.order[row as usize]).collect();
         Ok(())
+    }
+
+    /// The row at a place as it is searched: moved, scaled, and perhaps by fewer columns.
+    pub fn row(&self, place: usize) -> &[f32] {
+        &self.rows.as_slice()[place * self.width..][..self.width]
+    }
+
+    /// Whether the search is by fewer columns, and these do not tell the nearest rows apart: of the `k` nearest
+    /// that a sample of rows has seen, too many stand far down their lists, so others must have been lost below.
+    pub fn is_blurred(&self) -> bool {
+        let n = self.lists.len();
+        let (k, distance) = (self.k, self.frame.distance);
+        if self.width >= self.points.width() {
+            return false;
+        }
+        let places: Vec<usize> = (0..n).step_by(n.div_ceil(CHECKED)).collect();
+        let low = |&place: &usize| {
+            let point = |place: usize| self.points.row(self.order[place] as usize);
+            let own = point(place);
+            let seen = self.lists.entries(place).map(|entry| point(entry.place() as usize));
+            let mut ranks: Vec<f64> = seen.map(|other| distance.rank(own, other)).collect();
+            let last = ranks.split_off(ranks.len().min(k + (self.kept - k) / 2));
+            let nearer = |one: f64| ranks.iter().filter(|&&other| other <= one).count();
+            last.iter().filter(|&&one| nearer(one) < k).count()
+        };
+        let low: usize = places.par_iter().map(low).sum();
+        if std::env::var_os("NK_TIME").is_some() { eprintln!("width {} kept {} low {}", self.width, self.kept, low as f64/(places.len()*k) as f64); }
+        low as f64 > BLURRED * (places.len() * k) as f64
+    }
+
+    /// Goes on by all columns: what was seen is scored again, and counts as new.
+    pub fn sharpen(&mut self) {
+        let (n, width) = (self.lists.len(), self.points.width().next_multiple_of(16));
+        self.rows = Lines::default();
+        let mut rows = Lines::zeros(n * width);
+        let chunks = rows.as_mut_slice().par_chunks_mut(CHUNK * width);
+        chunks.zip(self.halves.par_chunks_mut(CHUNK)).zip(self.order.par_chunks(CHUNK)).for_each(
+            |((rows, halves), order)| {
+                for ((to, half), &row) in rows.chunks_exact_mut(width).zip(halves).zip(order) {
+                    moved(&self.frame, self.points.row(row as usize), to);
+                    *half = half_square(to);
+                }
+            },
+        );
+        (self.rows, self.width) = (rows, width);
+        let seen = std::mem::replace(&mut self.lists, NearLists::new(n, self.kept));
+        let this = &*self;
+        (0..n).into_par_iter().with_min_len(64).for_each_init(Tiles::default, |tiles, place| {
+            let mut all = vec![place as u32];
+            all.extend(seen.entries(place).map(Entry::place));
+            tiles.meet(this, &all, 1, true);
+        });
     }
 
     /// All rows of each group see each other. Groups are disjoint, or entries may be lost.
@@ -198,20 +253,29 @@ impl<'a> GroupJoin<'a> {
 
     /// The k nearest of those seen, by f64 ranks, ties by index; rows that saw fewer than k see some of lowest index.
     pub fn finish(self) -> Neighbours {
-        let (k, distance) = (self.k, self.frame.distance);
-        let n = self.lists.len();
+        let Self { points, frame, k, rows, sketch, order, lists, .. } = self;
+        drop((rows, sketch));
+        let (n, d, distance) = (lists.len(), points.width(), frame.distance);
+        // Copied in order of places: neighbours lie close together, and are in the cache when met again.
+        let mut ordered = vec![0.0; n * d];
+        if d > 0 {
+            ordered
+                .par_chunks_exact_mut(d)
+                .zip(&order)
+                .with_min_len(64)
+                .for_each(|(to, &row)| to.copy_from_slice(points.row(row as usize)));
+        }
+        let at = |place: u32| &ordered[place as usize * d..][..d];
         let mut near: Vec<Vec<(f64, u32)>> = vec![Vec::new(); n];
-        // In order of places, so that neighbours are still in the cache when they are met again.
         near.par_iter_mut().with_min_len(256).enumerate().for_each(|(place, near)| {
-            let row = self.order[place] as usize;
-            let own = self.points.row(row);
-            let rank = |index: u32| (distance.rank(own, self.points.row(index as usize)), index);
-            let seen = self.lists.entries(place).map(|entry| self.order[entry.place() as usize]);
-            near.extend(seen.map(rank));
+            let row = order[place];
+            let own = at(place as u32);
+            let seen = lists.entries(place).map(|entry| entry.place());
+            near.extend(seen.map(|to| (distance.rank(own, at(to)), order[to as usize])));
             let mut other = 0;
             while near.len() < k {
-                if other as usize != row && near.iter().all(|&(_, index)| index != other) {
-                    near.push(rank(other));
+                if other != row && near.iter().all(|&(_, index)| index != other) {
+                    near.push((distance.rank(own, points.row(other as usize)), other));
                 }
                 other += 1;
             }
@@ -219,11 +283,21 @@ impl<'a> GroupJoin<'a> {
             near.truncate(k);
         });
         let mut of_rows: Vec<Vec<(f64, u32)>> = vec![Vec::new(); n];
-        for (near, &row) in near.into_iter().zip(&self.order) {
+        for (near, &row) in near.into_iter().zip(&order) {
             of_rows[row as usize] = near;
         }
         Neighbours::of(of_rows, k, distance)
     }
+}
+
+/// The columns of a row moved and scaled.
+fn moved(frame: &Frame, row: &[f32], to: &mut [f32]) {
+    frame.moved(row, |column, v| to[column] = (frame.scale * v) as f32);
+}
+
+fn half_square(row: &[f32]) -> f32 {
+    let square: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+    (square / 2.0) as f32
 }
 
 /// Rows of `from` to rows of `width`, as far as both go.
