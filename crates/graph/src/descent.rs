@@ -32,7 +32,6 @@ impl Default for Descent {
     }
 }
 
-
 /// Approximately the `k` nearest other points of every point; deterministic for a seed, on any number of threads.
 ///
 /// - `points`: `[n, d]`, finite.
@@ -47,47 +46,46 @@ pub fn descend(
     how: &Descent,
 ) -> Result<Neighbours, DistanceError> {
     let n = points.nrows();
-    let clock = std::time::Instant::now();
-    let say = |what: &str| if std::env::var_os("NK_TIME").is_some() { let t=std::fs::read_to_string("/proc/self/stat").unwrap(); let f: Vec<f64>=t.rsplit(')').next().unwrap().split_whitespace().filter_map(|x|x.parse().ok()).collect(); eprintln!("{what} wall {:.3} cpu {:.2}", clock.elapsed().as_secs_f64(), (f[10]+f[11])/100.0) };
-    say("start");
     let mut draws = Draws::new(how.seed);
     let leaf = how.leaf.max(2 * k).max(16);
     let mut join = GroupJoin::new(points, k, distance)?;
-    say("new");
     let mut places: Vec<u32> = (0..n as u32).collect();
-    let mut leaves = grow(&join, &mut places, leaf, draws.next());
+    let leaves = grow(&join, &mut places, leaf / FINER, draws.next());
     // From here on points are known by their places in the first tree's order.
     join.reorder(&places)?;
-    say("reorder");
-    for tree in 0..how.trees.max(1) {
-        places.iter_mut().zip(0..).for_each(|(place, at)| *place = at);
-        if tree > 0 {
-            leaves = grow(&join, &mut places, leaf, draws.next());
-        }
+    places.iter_mut().zip(0..).for_each(|(place, at)| *place = at);
+    let meet = |join: &GroupJoin<'_>, places: &[u32], leaves: &[usize]| {
         let groups: Vec<&[u32]> = leaves.windows(2).map(|ends| &places[ends[0]..ends[1]]).collect();
-    say("grow");
         join.join(&groups);
-    say("tree");
-    }
-    let follow = |join: &mut GroupJoin<'_>| {
-        for _ in 0..how.rounds {
-            let f = join.expand(how.reach.max(1));
-            say(&format!("round {f}"));
-            if f < how.tolerance {
-                break;
-            }
-        }
     };
-    follow(&mut join);
+    meet(&join, &places, &leaves);
+    let coarser: Vec<usize> = leaves.iter().step_by(FINER).chain([&n]).copied().collect();
+    meet(&join, &places, &coarser);
+    for _ in 1..how.trees {
+        let leaves = grow(&join, &mut places, leaf, draws.next());
+        meet(&join, &places, &leaves);
+        places.iter_mut().zip(0..).for_each(|(place, at)| *place = at);
+    }
+    follow(&mut join, how);
     if join.is_blurred() {
         join.sharpen();
-        say("sharpen");
-        follow(&mut join);
+        follow(&mut join, how);
     }
-    let r = join.finish();
-    say("finish");
-    Ok(r)
+    Ok(join.finish())
 }
+
+/// Neighbours of neighbours, until little changes.
+fn follow(join: &mut GroupJoin<'_>, how: &Descent) {
+    for _ in 0..how.rounds {
+        if join.expand(how.reach.max(1)) < how.tolerance {
+            break;
+        }
+    }
+}
+
+/// The first tree goes on to leaves this much smaller: near points get close places, and lists that begin with near
+/// points are entered less often.
+const FINER: usize = 4;
 
 /// Above this many points trees see the sketch of points alone.
 const ROUGH: usize = 1 << 12;
@@ -123,9 +121,8 @@ fn product(x: &[f32], y: &[f32]) -> f32 {
     for (x, y) in x.iter().zip(y) {
         (0..16).for_each(|lane| sums[lane] += x[lane] * y[lane]);
     }
-    let fours: [f32; 4] = std::array::from_fn(|at| {
-        (sums[at] + sums[at + 4]) + (sums[at + 8] + sums[at + 12])
-    });
+    let fours: [f32; 4] =
+        std::array::from_fn(|at| (sums[at] + sums[at + 4]) + (sums[at + 8] + sums[at + 12]));
     (fours[0] + fours[1]) + (fours[2] + fours[3])
 }
 
@@ -245,6 +242,23 @@ mod tests {
             let share = hits as f64 / exact.indices.len() as f64;
             assert!((share - recall.share).abs() < 0.02, "{share} {recall:?}");
         }
+    }
+
+    /// Groups far apart, of which few columns show all, with neighbours that only the other columns show.
+    fn grouped(n: usize, d: usize, group: usize) -> Array2<f32> {
+        let points = curved(n, d);
+        Array2::from_shape_fn((n, d), |(i, j)| {
+            let centre = ((i / group * 31 + j * 17) % 29) as f32 / 29.0 - 0.5;
+            50.0 * centre + 0.01 * points[[i * 7919 % n, j]]
+        })
+    }
+
+    #[test]
+    fn what_few_columns_hide_is_found_by_all() {
+        let points = grouped(12_000, 64, 60);
+        let found = descend(points.view(), 10, Distance::Euclidean, &Descent::default()).unwrap();
+        let recall = measured_recall(points.view(), &found, Distance::Euclidean, 300, 1).unwrap();
+        assert!(recall.share > 0.95, "{recall:?}");
     }
 
     #[test]

@@ -86,9 +86,8 @@ impl<'a> GroupJoin<'a> {
         let (narrow, wide) = (k + k / 2 + 4, k + 2 + k / 8);
         // Inner products and sums are not seen by directions of squares, and few rows take no time.
         let is_seen = frame.term == Term::Product && distance != Distance::InnerProduct;
-        let e=|n:&str,v:f64| std::env::var(n).ok().and_then(|v|v.parse().ok()).unwrap_or(v);
         let fewer = (is_seen && n >= 2 * SAMPLE)
-            .then(|| principal.needed(sample.view(), (k, k + k / 4), e("NK_SHARE",SHARE), d * 3 / 4 + 1))
+            .then(|| principal.needed(sample.view(), (k, k + k / 4), SHARE, d * 3 / 4 + 1))
             .flatten();
         let width = fewer.unwrap_or(d.next_multiple_of(16));
         let seen = fewer.unwrap_or(Self::SKETCH).min(principal.directions.nrows());
@@ -140,23 +139,32 @@ impl<'a> GroupJoin<'a> {
     /// # Errors
     /// [`DistanceError::Resume`] if `order` is no permutation of the rows.
     pub fn reorder(&mut self, order: &[u32]) -> Result<(), DistanceError> {
-        let mut sorted = order.to_vec();
-        sorted.par_sort_unstable();
-        if sorted.len() != self.order.len() || sorted.iter().zip(0..).any(|(&row, at)| row != at) {
+        let n = self.order.len();
+        let mut is_there = vec![false; n];
+        for &row in order {
+            if let Some(is_there) = is_there.get_mut(row as usize) {
+                *is_there = true;
+            }
+        }
+        if order.len() != n || is_there.contains(&false) {
             return Err(DistanceError::Resume { strips: 0 });
         }
         let mut rows = Lines::zeros(self.rows.as_slice().len());
         if self.width > 0 {
-            rows.as_mut_slice().par_chunks_exact_mut(self.width).zip(order).with_min_len(64).for_each(
-                |(to, &from)| {
+            rows.as_mut_slice()
+                .par_chunks_exact_mut(self.width)
+                .zip(order)
+                .with_min_len(64)
+                .for_each(|(to, &from)| {
                     let from = from as usize * self.width;
                     to.copy_from_slice(&self.rows.as_slice()[from..from + self.width]);
-                },
-            );
+                });
         }
         self.rows = rows;
-        let from = |&row: &u32| &self.sketch[row as usize * Self::SKETCH..][..Self::SKETCH];
-        self.sketch = order.iter().flat_map(from).copied().collect();
+        let mut sketch = vec![0.0; n * Self::SKETCH];
+        let to = sketch.par_chunks_exact_mut(Self::SKETCH).zip(order).with_min_len(256);
+        to.for_each(|(to, &from)| to.copy_from_slice(self.sketch(from as usize)));
+        self.sketch = sketch;
         self.halves = order.iter().map(|&row| self.halves[row as usize]).collect();
         self.order = order.iter().map(|&row| self.order[row as usize]).collect();
         Ok(())
@@ -186,7 +194,6 @@ impl<'a> GroupJoin<'a> {
             last.iter().filter(|&&one| nearer(one) < k).count()
         };
         let low: usize = places.par_iter().map(low).sum();
-        if std::env::var_os("NK_TIME").is_some() { eprintln!("width {} kept {} low {}", self.width, self.kept, low as f64/(places.len()*k) as f64); }
         low as f64 > BLURRED * (places.len() * k) as f64
     }
 
@@ -341,8 +348,11 @@ impl Edges {
                         *to = u64::from(other) << 1 | is_new;
                         // As the neighbour would score the row.
                         let score = entry.score() + half(other) - half(place);
-                        turned[other as usize / TURNED]
-                            .push((other, score, u64::from(place) << 1 | is_new));
+                        turned[other as usize / TURNED].push((
+                            other,
+                            score,
+                            u64::from(place) << 1 | is_new,
+                        ));
                     }
                 }
                 turned
@@ -400,8 +410,7 @@ impl Edges {
         for &edge in &self.backward[backward] {
             let other = (edge >> 1) as u32;
             // Counted without an early end: that goes many at a time.
-            let among =
-                |of: &[u32]| of.iter().map(|&one| u32::from(one == other)).sum::<u32>() > 0;
+            let among = |of: &[u32]| of.iter().map(|&one| u32::from(one == other)).sum::<u32>() > 0;
             if !among(&new[..news]) && !among(&old[..olds]) {
                 (if edge & 1 == 1 { &mut *new } else { &mut *old }).push(other);
             }
@@ -495,5 +504,119 @@ impl Tiles {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{noise, top_k_within};
+
+    fn points(n: usize, d: usize) -> Array2<f32> {
+        Array2::from_shape_fn((n, d), |(i, j)| noise(i, j))
+    }
+
+    #[test]
+    fn one_group_of_all_rows_is_exact_by_every_distance() {
+        let points = points(300, 21);
+        let all: Vec<u32> = (0..300).collect();
+        for distance in Distance::ALL {
+            let mut join = GroupJoin::new(points.view(), 12, distance).unwrap();
+            join.reorder(&all.iter().rev().copied().collect::<Vec<_>>()).unwrap();
+            join.join(&[&all]);
+            assert!(!join.is_blurred());
+            let exact = top_k_within(points.view(), 12, distance).unwrap();
+            if distance == Distance::HistogramIntersection {
+                // Taken as sums of one size here, which these are not quite.
+                let hits = join.finish().indices.into_iter().zip(exact.indices);
+                assert!(hits.filter(|(a, b)| a == b).count() > 300 * 12 / 10);
+            } else {
+                assert_eq!(join.finish(), exact, "{distance:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn neighbours_of_neighbours_are_found_until_nothing_is_new() {
+        // Rows on a ring; at first each sees those of its own arc.
+        let n = 240;
+        let ring = Array2::from_shape_fn((n, 2), |(i, j)| {
+            let angle = std::f32::consts::TAU * i as f32 / n as f32;
+            if j == 0 { angle.sin() } else { angle.cos() }
+        });
+        let mut join = GroupJoin::new(ring.view(), 4, Distance::Euclidean).unwrap();
+        let all: Vec<u32> = (0..n as u32).collect();
+        join.join(&all.chunks(24).collect::<Vec<_>>());
+        // One link between each arc and the next.
+        let links: Vec<[u32; 2]> =
+            (24..n as u32).step_by(24).map(|at| [at - 1, at]).chain([[n as u32 - 1, 0]]).collect();
+        join.join(&links.iter().map(|link| &link[..]).collect::<Vec<_>>());
+        assert!(join.expand(8) > 0.0);
+        let rounds = (0..20).take_while(|_| join.expand(8) > 0.0).count();
+        assert!(rounds < 10);
+        let exact = top_k_within(ring.view(), 4, Distance::Euclidean).unwrap();
+        let found = join.finish();
+        for (row, (a, b)) in
+            found.distances.rows().into_iter().zip(exact.distances.rows()).enumerate()
+        {
+            assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6), "row {row}: {a} {b}");
+        }
+    }
+
+    #[test]
+    fn edges_are_turned_round_and_the_best_of_many_kept() {
+        let mut lists = NearLists::new(9, 4);
+        for row in 1..9_u32 {
+            lists.offer(row as usize, row as f32, 0);
+        }
+        lists.offer(0, 5.0, 8);
+        lists.settle();
+        lists.offer(0, 4.0, 3);
+        let edges = Edges::of(&lists, 3, |_| 0.0);
+        let (mut new, mut old) = (Vec::new(), Vec::new());
+        edges.around(0, &mut new, &mut old);
+        // 8 points to 0 and back: it counts once.
+        assert_eq!((new, old), (vec![3], vec![8, 7, 6]));
+        let (mut new, mut old) = (Vec::new(), Vec::new());
+        edges.around(3, &mut new, &mut old);
+        // The edge back is new, the one forward is not: it was met.
+        assert_eq!((new, old), (vec![], vec![0]));
+    }
+
+    #[test]
+    fn rows_that_few_columns_blur_are_searched_by_all() {
+        // All columns but one tell neighbours apart, and hardly show.
+        let value = |i: usize, j: usize| if j < 16 { 9.0 * noise(i % 40, j) } else { noise(i, j) };
+        let points = Array2::from_shape_fn((5000, 64), |(i, j)| value(i, j));
+        let mut join = GroupJoin::new(points.view(), 5, Distance::Euclidean).unwrap();
+        // As if the sample had not shown it.
+        let narrow: Vec<f32> =
+            (0..5000).flat_map(|i| (0..16).map(move |j| value(i, j) / 64.0)).collect();
+        join.width = 16;
+        join.rows = Lines::zeros(narrow.len());
+        join.rows.as_mut_slice().copy_from_slice(&narrow);
+        join.halves
+            .iter_mut()
+            .zip(narrow.chunks(16))
+            .for_each(|(half, row)| *half = half_square(row));
+        let groups: Vec<Vec<u32>> = (0..40).map(|at| (at..5000).step_by(40).collect()).collect();
+        let groups: Vec<&[u32]> = groups.iter().map(|group| &group[..]).collect();
+        join.join(&groups);
+        assert!(join.is_blurred());
+        join.sharpen();
+        join.join(&groups);
+        assert!(!join.is_blurred());
+        let exact = top_k_within(points.view(), 5, Distance::Euclidean).unwrap();
+        assert_eq!(join.finish(), exact);
+    }
+
+    #[test]
+    fn an_order_that_is_no_permutation_is_refused() {
+        let points = points(4, 3);
+        let mut join = GroupJoin::new(points.view(), 1, Distance::Euclidean).unwrap();
+        for order in [&[0, 1, 2][..], &[0, 1, 2, 2], &[0, 1, 2, 4], &[0, 1, 2, 3, 3]] {
+            assert_eq!(join.reorder(order), Err(DistanceError::Resume { strips: 0 }));
+        }
+        assert_eq!(join.reorder(&[3, 1, 0, 2]), Ok(()));
     }
 }

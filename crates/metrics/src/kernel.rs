@@ -377,6 +377,44 @@ mod tests {
     }
 
     #[test]
+    fn a_pairs_sum_has_the_same_bits_in_every_block() {
+        const WIDTH: usize = 80;
+        let rows: Vec<f32> = (0..60 * WIDTH).map(|at| noise(at / WIDTH, at % WIDTH)).collect();
+        for kernel in Kernel::available() {
+            for term in TERMS {
+                let sums = |left: &[u32], right: &[u32], first| {
+                    let padded = kernel.padded_left(left.len());
+                    let mut scores = vec![f32::NAN; padded * kernel.right];
+                    kernel.block(term, (&rows, WIDTH), left, right, first, &mut scores);
+                    scores
+                };
+                let left: Vec<u32> = (3..16).collect();
+                let right: Vec<u32> = (0..7).rev().map(|row| row * 5).collect();
+                let found = sums(&left, &right, left.len());
+                let bound = (Kernel::roundings(term, WIDTH) + 12.0) * (-24_f64).exp2();
+                for (i, &a) in left.iter().enumerate() {
+                    for (j, &b) in right.iter().enumerate() {
+                        let value = |row, k| f64::from(noise(row as usize, k));
+                        let terms = (0..WIDTH).map(|k| expected(term, value(a, k), value(b, k)));
+                        let (sum, found) = (terms.sum::<f64>(), found[i * kernel.right + j]);
+                        let error = (f64::from(found) - sum).abs();
+                        assert!(error <= bound * sum, "{} {term:?} {a} {b}", kernel.name());
+                        assert_eq!(sums(&[b], &[a], 1)[0].to_bits(), found.to_bits());
+                    }
+                }
+                // Of a list with itself, what is left out is below the diagonal.
+                let own = sums(&left, &left[..right.len()], 0);
+                for i in 0..left.len() {
+                    for j in i + 1..right.len() {
+                        let alone = sums(&left[i..=i], &left[j..=j], 1)[0];
+                        assert_eq!(own[i * kernel.right + j].to_bits(), alone.to_bits());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn every_kernel_finds_the_scores_that_pass() {
         for kernel in Kernel::available() {
             let (rows, right) = (5, kernel.right);

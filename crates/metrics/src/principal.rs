@@ -41,10 +41,7 @@ impl Principal {
         let mut order: Vec<(f32, usize)> = squares.zip(0..).collect();
         order.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let order: Vec<usize> = order.into_iter().map(|(_, column)| column).collect();
-        Self {
-            directions: directions.select(Axis(0), &order),
-            seen: seen.select(Axis(1), &order),
-        }
+        Self { directions: directions.select(Axis(0), &order), seen: seen.select(Axis(1), &order) }
     }
 
     /// The fewest directions, a multiple of 16 below `limit`, by which `share` of the `k` nearest of a row are among
@@ -133,8 +130,7 @@ mod tests {
     #[test]
     fn as_many_directions_are_needed_as_tell_neighbours_apart() {
         let needed = |widths: fn(usize) -> f32| {
-            let sample =
-                Array2::from_shape_fn((900, 60), |(i, j)| widths(j) * (noise(i, j) - 0.5));
+            let sample = Array2::from_shape_fn((900, 60), |(i, j)| widths(j) * (noise(i, j) - 0.5));
             let found = Principal::of(sample.view(), 60);
             found.needed(sample.view(), (5, 10), 0.95, 48)
         };

@@ -82,10 +82,7 @@ pub(super) unsafe fn block<V: Vector, const MR: usize>(block: Block<'_>) {
 
 /// `MR` rows against four at a time: each pair's lanes are summed over the columns, then across.
 #[inline(always)]
-unsafe fn pairs<V: Vector, const MR: usize>(
-    block: Block<'_>,
-    step: impl Fn(V, V, V) -> V + Copy,
-) {
+unsafe fn pairs<V: Vector, const MR: usize>(block: Block<'_>, step: impl Fn(V, V, V) -> V + Copy) {
     let Block { width, rows, left, right, first, stride, scores, .. } = block;
     for i in (0..left.len()).step_by(MR) {
         // The last ones are taken again where a group is not full.

@@ -189,8 +189,7 @@ mod x86 {
                 let odd = _mm512_shuffle_f32x4::<0b11_01_11_01>(ab, cd);
                 // Four lanes of a, then of b, c and d.
                 let quarters = _mm512_add_ps(even, odd);
-                let pairs =
-                    _mm512_add_ps(quarters, _mm512_permute_ps::<0b10_11_00_01>(quarters));
+                let pairs = _mm512_add_ps(quarters, _mm512_permute_ps::<0b10_11_00_01>(quarters));
                 let all = _mm512_add_ps(pairs, _mm512_permute_ps::<0b01_00_11_10>(pairs));
                 let first = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
                 let mut sums = [0.0; 4];
