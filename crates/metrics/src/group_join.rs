@@ -175,12 +175,14 @@ impl<'a> GroupJoin<'a> {
         &self.rows.as_slice()[place * self.width..][..self.width]
     }
 
-    /// Whether the search is by fewer columns, and these do not tell the nearest rows apart: of the `k` nearest
-    /// that a sample of rows has seen, too many stand far down their lists, so others must have been lost below.
+    /// Whether the scores do not tell the nearest rows apart, be it that the columns are too few, or that f32
+    /// cannot hold both how far groups of points lie from each other and how near their own points do. Of the
+    /// `k` nearest that a sample of rows has seen, too many then stand far down their lists: others
+    /// must have been lost below.
     pub fn is_blurred(&self) -> bool {
         let n = self.lists.len();
         let (k, distance) = (self.k, self.frame.distance);
-        if self.width >= self.points.width() {
+        if self.frame.term != Term::Product || distance == Distance::InnerProduct {
             return false;
         }
         let places: Vec<usize> = (0..n).step_by(n.div_ceil(CHECKED)).collect();
@@ -197,20 +199,23 @@ impl<'a> GroupJoin<'a> {
         low as f64 > BLURRED * (places.len() * k) as f64
     }
 
-    /// Goes on by all columns: what was seen is scored again, and counts as new.
+    /// Goes on by all columns and the squares of their differences, which takes longer: what was seen is scored
+    /// again, and counts as new. For distances with products alone, inner products aside.
     pub fn sharpen(&mut self) {
         let (n, width) = (self.lists.len(), self.points.width().next_multiple_of(16));
+        if self.frame.term != Term::Product || self.frame.distance == Distance::InnerProduct {
+            return;
+        }
+        self.frame.term = Term::Square;
         self.rows = Lines::default();
+        self.halves.fill(0.0);
         let mut rows = Lines::zeros(n * width);
         let chunks = rows.as_mut_slice().par_chunks_mut(CHUNK * width);
-        chunks.zip(self.halves.par_chunks_mut(CHUNK)).zip(self.order.par_chunks(CHUNK)).for_each(
-            |((rows, halves), order)| {
-                for ((to, half), &row) in rows.chunks_exact_mut(width).zip(halves).zip(order) {
-                    moved(&self.frame, self.points.row(row as usize), to);
-                    *half = half_square(to);
-                }
-            },
-        );
+        chunks.zip(self.order.par_chunks(CHUNK)).for_each(|(rows, order)| {
+            for (to, &row) in rows.chunks_exact_mut(width).zip(order) {
+                moved(&self.frame, self.points.row(row as usize), to);
+            }
+        });
         (self.rows, self.width) = (rows, width);
         let seen = std::mem::replace(&mut self.lists, NearLists::new(n, self.kept));
         let this = &*self;
@@ -463,7 +468,7 @@ impl Tiles {
         let (start, first) = (left.start, right.start);
         let (lefts, rights) = (&all[left.clone()], &all[right.clone()]);
         kernel.block(term, (of.rows.as_slice(), of.width), lefts, rights, first - start, scores);
-        if term == Term::Difference || term == Term::Chi {
+        if matches!(term, Term::Square | Term::Difference | Term::Chi) {
             // What was left out is −∞, and stays the worst.
             scores[..lefts.len() * kernel.right]
                 .iter_mut()

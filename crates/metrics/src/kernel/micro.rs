@@ -46,10 +46,21 @@ pub(super) unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(tile: Til
     unsafe {
         match tile.term {
             Term::Product => sums::<V, MR, NV>(tile, |sum, a, b| a.mul_add(b, sum)),
+            Term::Square => sums::<V, MR, NV>(tile, |sum, a, b| square(sum, a, b)),
             Term::Difference => sums::<V, MR, NV>(tile, |sum, a, b| sum.add(a.sub(b).abs())),
             Term::Least => sums::<V, MR, NV>(tile, |sum, a, b| sum.add(a.min(b))),
             Term::Chi => sums::<V, MR, NV>(tile, |sum, a, b| chi(sum, a, b)),
         }
+    }
+}
+
+/// sum + (a − b)².
+#[inline(always)]
+unsafe fn square<V: Vector>(sum: V, a: V, b: V) -> V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let difference = a.sub(b);
+        difference.mul_add(difference, sum)
     }
 }
 
@@ -73,6 +84,7 @@ pub(super) unsafe fn block<V: Vector, const MR: usize>(block: Block<'_>) {
     unsafe {
         match block.term {
             Term::Product => pairs::<V, MR>(block, |sum, a, b| a.mul_add(b, sum)),
+            Term::Square => pairs::<V, MR>(block, |sum, a, b| square(sum, a, b)),
             Term::Difference => pairs::<V, MR>(block, |sum, a, b| sum.add(a.sub(b).abs())),
             Term::Least => pairs::<V, MR>(block, |sum, a, b| sum.add(a.min(b))),
             Term::Chi => pairs::<V, MR>(block, |sum, a, b| chi(sum, a, b)),
