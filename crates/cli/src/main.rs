@@ -17,6 +17,7 @@ mod map_file;
 mod model;
 mod output;
 mod predict;
+mod train;
 mod zoo;
 
 use std::io::Write as _;
@@ -49,6 +50,7 @@ enum Command {
     Embed(Box<embed::Arguments>),
     Predict(Box<predict::Arguments>),
     Graph(graph::Arguments),
+    Train(Box<train::Arguments>),
     Completions(completions::Arguments),
     #[command(hide = true)]
     Case(children::CaseArguments),
@@ -70,6 +72,7 @@ fn after_help() -> String {
            nearkin embed MODEL photos/ -o E.npy  embeddings of your images\n  \
            nearkin predict MODEL photos/        what a classifier sees, and how often it is right\n  \
            nearkin graph stats F                what a similarity graph is like\n  \
+           nearkin train --help                 train a network, with a similarity graph\n  \
            nearkin help bench                   all options of a command\n  \
            nearkin completions bash > FILE      completions for your shell\n\n{}",
         exit::help()
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Command::Embed(arguments) => arguments.run(quiet),
         Command::Predict(arguments) => arguments.run(quiet),
         Command::Graph(arguments) => arguments.run(quiet),
+        Command::Train(arguments) => arguments.run(quiet),
         Command::Completions(arguments) => arguments.run(),
         Command::Case(arguments) => arguments.run(),
         Command::Engine(arguments) => arguments.run(),

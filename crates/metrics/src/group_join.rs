@@ -5,13 +5,16 @@
 //! Rows of many columns are searched by the few in which they vary most. Nothing is exact here but the
 //! final ranks, which are f64 among the rows kept; how much was found is for the caller to measure.
 
-use std::iter::repeat_n;
+mod edges;
+mod tiles;
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, linalg::general_mat_mul};
 use rayon::prelude::*;
 
+use self::edges::Edges;
+use self::tiles::Tiles;
 use crate::frame::Frame;
-use crate::kernel::{Columns, Hit, Kernel, MAX_PANEL, TILE_ROWS, Term, Thresholds};
+use crate::kernel::{Kernel, Term};
 use crate::lines::Lines;
 use crate::near_lists::{Entry, NearLists};
 use crate::points::Points;
@@ -321,197 +324,6 @@ fn copy(from: &Array2<f32>, to: &mut [f32], width: usize) {
         .assign(&from.slice(ndarray::s![..count, ..columns]));
 }
 
-/// What rows were neighbours of which when a round began.
-struct Edges {
-    reach: usize,
-    /// `[n, reach]`: twice the place, and 1 if it is new; `u64::MAX` where there is none.
-    forward: Vec<u64>,
-    /// Where each row's part of `backward` begins, and the end of the last.
-    starts: Vec<u32>,
-    backward: Vec<u64>,
-}
-
-/// Rows whose edges are turned round together.
-const TURNED: usize = 1 << 12;
-
-impl Edges {
-    fn of(lists: &NearLists, reach: usize, half: impl Fn(u32) -> f32 + Sync) -> Self {
-        let n = lists.len();
-        let mut forward = vec![u64::MAX; n * reach];
-        // Of some rows, by blocks of their neighbours: (neighbour, score, row and whether it is new).
-        type Turned = Vec<Vec<(u32, f32, u64)>>;
-        let blocks = n.div_ceil(TURNED);
-        let turned: Vec<Turned> = forward
-            .par_chunks_mut(TURNED * reach)
-            .enumerate()
-            .map(|(chunk, forward)| {
-                let mut turned: Turned = vec![Vec::new(); blocks];
-                for (at, forward) in forward.chunks_exact_mut(reach).enumerate() {
-                    let place = (chunk * TURNED + at) as u32;
-                    for (to, entry) in forward.iter_mut().zip(lists.entries(place as usize)) {
-                        let (other, is_new) = (entry.place(), u64::from(entry.is_new()));
-                        *to = u64::from(other) << 1 | is_new;
-                        // As the neighbour would score the row.
-                        let score = entry.score() + half(other) - half(place);
-                        turned[other as usize / TURNED].push((
-                            other,
-                            score,
-                            u64::from(place) << 1 | is_new,
-                        ));
-                    }
-                }
-                turned
-            })
-            .collect();
-        let parts: Vec<(Vec<u32>, Vec<u64>)> = (0..blocks)
-            .into_par_iter()
-            .map(|block| {
-                let rows = TURNED.min(n - block * TURNED);
-                let all = || turned.iter().flat_map(|turned| &turned[block]);
-                let within = |place: u32| place as usize - block * TURNED;
-                let mut ends = vec![0_u32; rows + 1];
-                all().for_each(|&(place, ..)| ends[within(place) + 1] += 1);
-                (0..rows).for_each(|row| ends[row + 1] += ends[row]);
-                let mut sorted = vec![(0.0, 0); ends[rows] as usize];
-                let mut counts = vec![0_u32; rows];
-                for &(place, score, row) in all() {
-                    let (end, count) = (ends[within(place)], &mut counts[within(place)]);
-                    sorted[(end + *count) as usize] = (score, row);
-                    *count += 1;
-                }
-                let mut kept = Vec::with_capacity(sorted.len());
-                for (row, count) in counts.iter_mut().enumerate() {
-                    let edges = &mut sorted[ends[row] as usize..ends[row + 1] as usize];
-                    if edges.len() > reach {
-                        edges.sort_unstable_by(|a: &(f32, u64), b| {
-                            b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
-                        });
-                        *count = reach as u32;
-                    }
-                    kept.extend(edges.iter().take(reach).map(|&(_, row)| row));
-                }
-                (counts, kept)
-            })
-            .collect();
-        let mut starts = vec![0];
-        let mut end = 0;
-        for count in parts.iter().flat_map(|(counts, _)| counts) {
-            end += count;
-            starts.push(end);
-        }
-        let backward = parts.into_iter().flat_map(|(_, kept)| kept).collect();
-        Self { reach, forward, starts, backward }
-    }
-
-    /// The rows at both kinds of edges of a place, each once, new ones apart from old ones.
-    fn around(&self, place: usize, new: &mut Vec<u32>, old: &mut Vec<u32>) {
-        let forward = &self.forward[place * self.reach..(place + 1) * self.reach];
-        let backward = self.starts[place] as usize..self.starts[place + 1] as usize;
-        let forward = forward.iter().take_while(|&&edge| edge != u64::MAX);
-        for &edge in forward {
-            (if edge & 1 == 1 { &mut *new } else { &mut *old }).push((edge >> 1) as u32);
-        }
-        let (news, olds) = (new.len(), old.len());
-        for &edge in &self.backward[backward] {
-            let other = (edge >> 1) as u32;
-            // Counted without an early end: that goes many at a time.
-            let among = |of: &[u32]| of.iter().map(|&one| u32::from(one == other)).sum::<u32>() > 0;
-            if !among(&new[..news]) && !among(&old[..olds]) {
-                (if edge & 1 == 1 { &mut *new } else { &mut *old }).push(other);
-            }
-        }
-    }
-}
-
-/// What a thread needs to let rows meet.
-#[derive(Default)]
-struct Tiles {
-    scores: Lines,
-    offsets: Vec<f32>,
-    thresholds: Vec<f32>,
-    hits: Vec<Hit>,
-}
-
-impl Tiles {
-    /// The first `new` places see each other and all others.
-    ///
-    /// - `is_shared`: other threads may change the same lists meanwhile.
-    fn meet(&mut self, of: &GroupJoin<'_>, all: &[u32], new: usize, is_shared: bool) {
-        let kernel = of.frame.kernel;
-        if self.scores.as_slice().is_empty() {
-            self.scores = Lines::zeros(TILE_ROWS * kernel.right);
-        }
-        self.offsets.clear();
-        self.offsets.extend(all.iter().map(|&place| of.halves[place as usize]));
-        self.offsets.extend(repeat_n(f32::INFINITY, MAX_PANEL));
-        for start in (0..new).step_by(TILE_ROWS) {
-            let left = start..new.min(start + TILE_ROWS);
-            for first in (start..all.len()).step_by(kernel.right) {
-                let right = first..all.len().min(first + kernel.right);
-                // Below the diagonal all pairs are met already.
-                let rows = left.start..left.end.min(right.end);
-                self.tile(of, all, rows, right, is_shared);
-            }
-        }
-    }
-
-    fn tile(
-        &mut self,
-        of: &GroupJoin<'_>,
-        all: &[u32],
-        left: std::ops::Range<usize>,
-        right: std::ops::Range<usize>,
-        is_shared: bool,
-    ) {
-        let (kernel, term, lists) = (of.frame.kernel, of.frame.term, &of.lists);
-        let scores = self.scores.as_mut_slice();
-        let (start, first) = (left.start, right.start);
-        let (lefts, rights) = (&all[left.clone()], &all[right.clone()]);
-        kernel.block(term, (of.rows.as_slice(), of.width), lefts, rights, first - start, scores);
-        if matches!(term, Term::Square | Term::Difference | Term::Chi) {
-            // What was left out is −∞, and stays the worst.
-            scores[..lefts.len() * kernel.right]
-                .iter_mut()
-                .for_each(|score| *score = if *score >= 0.0 { -*score } else { *score });
-        }
-        self.thresholds.clear();
-        self.thresholds.extend(lefts.iter().map(|&place| lists.threshold(place as usize)));
-        let columns = self.thresholds.len();
-        self.thresholds.extend(rights.iter().map(|&place| lists.threshold(place as usize)));
-        self.thresholds.extend(repeat_n(f32::INFINITY, MAX_PANEL));
-        self.hits.clear();
-        let thresholds = Thresholds {
-            rows: &self.thresholds,
-            right_offsets: &self.offsets[first..],
-            columns: Some(Columns {
-                thresholds: &self.thresholds[columns..],
-                left_offsets: &self.offsets[start..],
-            }),
-        };
-        kernel.scan(scores, lefts.len(), &thresholds, &mut self.hits);
-        let offer = |place: u32, score: f32, other: u32| {
-            let _held = is_shared.then(|| lists.lock(place as usize));
-            lists.offer(place as usize, score, other);
-        };
-        for hit in &self.hits {
-            let row = usize::from(hit.row);
-            for column in crate::candidates::bits(hit.by_row | hit.by_column, hit.column) {
-                if first + column > start + row {
-                    let score = scores[row * kernel.right + column];
-                    let bit = 1 << (column - usize::from(hit.column));
-                    if hit.by_row & bit != 0 {
-                        let score = score - self.offsets[first + column];
-                        offer(lefts[row], score, rights[column]);
-                    }
-                    if hit.by_column & bit != 0 {
-                        offer(rights[column], score - self.offsets[start + row], lefts[row]);
-                    }
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -566,26 +378,6 @@ mod tests {
         {
             assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6), "row {row}: {a} {b}");
         }
-    }
-
-    #[test]
-    fn edges_are_turned_round_and_the_best_of_many_kept() {
-        let mut lists = NearLists::new(9, 4);
-        for row in 1..9_u32 {
-            lists.offer(row as usize, row as f32, 0);
-        }
-        lists.offer(0, 5.0, 8);
-        lists.settle();
-        lists.offer(0, 4.0, 3);
-        let edges = Edges::of(&lists, 3, |_| 0.0);
-        let (mut new, mut old) = (Vec::new(), Vec::new());
-        edges.around(0, &mut new, &mut old);
-        // 8 points to 0 and back: it counts once.
-        assert_eq!((new, old), (vec![3], vec![8, 7, 6]));
-        let (mut new, mut old) = (Vec::new(), Vec::new());
-        edges.around(3, &mut new, &mut old);
-        // The edge back is new, the one forward is not: it was met.
-        assert_eq!((new, old), (vec![], vec![0]));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The builder: scopes that own operators, values that are plain numbers, the first mistake kept.
 
+use crate::drop_site::Mark;
 use crate::init::{Init, Scheme};
 use crate::parameter::{Parameter, ParameterKind, Role};
 use nearkin_onnx::{
@@ -76,6 +77,7 @@ pub(crate) struct Builder {
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) stages: Vec<(String, ValueId)>,
     pub(crate) norms: BTreeMap<NormKind, Vec<f32>>,
+    pub(crate) drops: Vec<Mark>,
     pub(crate) error: Option<BuildError>,
     pub(crate) image: Option<ValueId>,
     scheme: Scheme,
@@ -100,6 +102,7 @@ impl Scope {
             parameters: Vec::new(),
             stages: Vec::new(),
             norms: BTreeMap::new(),
+            drops: Vec::new(),
             error: None,
             image,
             scheme,
@@ -209,6 +212,10 @@ impl Scope {
         self.fail(&self.path_of(name), problem)
     }
 
+    pub(crate) fn builder(&self) -> &RefCell<Builder> {
+        &self.builder
+    }
+
     pub(crate) fn scheme(&self) -> Scheme {
         self.builder.borrow().scheme
     }
@@ -283,6 +290,20 @@ impl Scope {
                 self.builder.borrow_mut().parameters.push(parameter);
                 Value(Some(id))
             }
+            Err(error) => self.fail(&path, error),
+        }
+    }
+
+    /// A parameter with values already, for what is added to a network: a new head, the centres of a
+    /// loss.
+    pub fn weight(&self, name: &str, tensor: Option<Tensor>) -> Value {
+        let path = self.path_of(name);
+        let Some(tensor) = tensor else {
+            return self.reject(name, "as many values as its dims hold", "another number");
+        };
+        let added = self.builder.borrow_mut().graph.add_initialiser(&path, tensor);
+        match added {
+            Ok(id) => Value(Some(id)),
             Err(error) => self.fail(&path, error),
         }
     }

@@ -39,6 +39,25 @@ pub(crate) fn locate(graph: &Graph, named: Option<&str>) -> Result<EmbeddingOrig
     })
 }
 
+/// The name of the value of `graph` that a session takes as the embedding, in the same order: `named`,
+/// the output `embedding`, the input of the last linear layer.
+///
+/// # Errors
+/// What is there instead, in words.
+pub fn embedding_name(graph: &Graph, named: Option<&str>) -> Result<String, String> {
+    match locate(graph, named) {
+        Ok(EmbeddingOrigin::None { reason }) => Err(reason),
+        Ok(origin) => Ok(origin.value().unwrap_or(EMBEDDING).to_owned()),
+        Err(outputs) => {
+            let named = named.unwrap_or(EMBEDDING);
+            Err(format!(
+                "the graph computes no value {named:?}; its outputs are {}",
+                outputs.join(", ")
+            ))
+        }
+    }
+}
+
 /// Makes `value` an output, of the type that can be inferred for it.
 pub(crate) fn expose(model: &mut Model, value: ValueId) {
     if model.graph.value(value).ty.is_none() {

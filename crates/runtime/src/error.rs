@@ -194,6 +194,14 @@ pub enum RunError {
         /// Its shape.
         found: Vec<usize>,
     },
+    /// A tensor that the state does not hold.
+    #[error("the state holds no tensor {name:?}; it holds {}", known.join(", "))]
+    NotKept {
+        /// The name that was asked for.
+        name: String,
+        /// All names.
+        known: Vec<String>,
+    },
     /// An output that the model does not have.
     #[error("the model has no output {name:?}; it gives {}", known.join(", "))]
     UnknownOutput {

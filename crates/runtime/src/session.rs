@@ -8,6 +8,7 @@ use crate::ort_engine::OrtEngine;
 use crate::pieces;
 use crate::report::{EmbeddingOrigin, SessionReport};
 use crate::source::{Prepared, Source};
+use crate::state::{Carried, Feed, Held, HeldValue, NextState, State};
 #[cfg(feature = "tract")]
 use crate::tract_engine::TractEngine;
 use crate::value::{Input, Port, Tensor, TensorView};
@@ -39,6 +40,32 @@ pub trait Engine: Send {
         inputs: &[TensorView<'_>],
         outputs: &[usize],
     ) -> Result<Vec<Tensor>, RunError>;
+
+    /// Runs the model once with inputs that may lie in the engine, and leaves some outputs there.
+    ///
+    /// An engine that keeps nothing of its own goes by way of this process's memory.
+    ///
+    /// - `inputs`: one for each of [`Engine::inputs`], as for [`Engine::run`].
+    /// - `outputs`: positions of what is copied out; `kept`: of what stays.
+    ///
+    /// # Errors
+    /// As [`Engine::run`].
+    fn advance(
+        &mut self,
+        inputs: &[Feed<'_, '_>],
+        outputs: &[usize],
+        kept: &[usize],
+    ) -> Result<(Vec<Tensor>, Vec<Held>), RunError> {
+        let view = |feed: &'_ Feed<'_, '_>| match feed {
+            Feed::Given(view) => Ok(view.to_tensor()),
+            Feed::Held(held) => held.tensor("state"),
+        };
+        let tensors = inputs.iter().map(view).collect::<Result<Vec<_>, _>>()?;
+        let views: Vec<TensorView<'_>> = tensors.iter().map(Tensor::view).collect();
+        let mut all = self.run(&views, &[outputs, kept].concat())?;
+        let held = all.split_off(outputs.len());
+        Ok((all, held.into_iter().map(|tensor| Held(HeldValue::Host(tensor))).collect()))
+    }
 }
 
 /// What an engine knows of itself once it has loaded a model.
@@ -145,6 +172,55 @@ impl Session {
         self.engine.run(&values, &wanted)
     }
 
+    /// Runs the model once, some inputs from `state`, and gives what becomes of it.
+    ///
+    /// The state lies where the engine computes: with ONNX Runtime nothing of it is copied. It stays
+    /// as it was until [`State::accept`], so a step that went wrong can be left out.
+    ///
+    /// - `inputs`: every input that is not carried, by name, of exactly the model's shape.
+    /// - `carried`: inputs fed from the state, with the outputs that replace them.
+    /// - `outputs`: names of what is copied out.
+    ///
+    /// # Errors
+    /// As [`Session::run`]; [`RunError::NotKept`] for a carried input that the state lacks.
+    pub fn advance(
+        &mut self,
+        state: &State,
+        carried: &[Carried],
+        inputs: &[Input<'_>],
+        outputs: &[&str],
+    ) -> Result<(Vec<Tensor>, NextState), RunError> {
+        let wanted = outputs.iter().map(|name| self.output(name)).collect::<Result<Vec<_>, _>>()?;
+        let changing: Vec<(&Carried, &String)> =
+            carried.iter().filter_map(|c| Some((c, c.output.as_ref()?))).collect();
+        let kept =
+            changing.iter().map(|(_, name)| self.output(name)).collect::<Result<Vec<_>, _>>()?;
+        let ports = self.inputs();
+        let mut feeds = Vec::with_capacity(ports.len());
+        let mut given = self.given(inputs, |name| carried.iter().any(|c| c.input == name))?;
+        for port in ports {
+            if carried.iter().any(|c| c.input == port.name) {
+                feeds.push(Feed::Held(state.held(&port.name)?));
+                continue;
+            }
+            let found = given.iter().position(|(name, _)| *name == port.name);
+            let (_, value) = found.map(|at| given.swap_remove(at)).ok_or_else(|| {
+                RunError::MissingInput { name: port.name.clone(), known: names(ports) }
+            })?;
+            if !port.takes(value.shape()) {
+                return Err(RunError::InputShape {
+                    name: port.name.clone(),
+                    expected: port.describe(),
+                    found: value.shape().to_vec(),
+                });
+            }
+            feeds.push(Feed::Given(value));
+        }
+        let (tensors, held) = self.engine.advance(&feeds, &wanted, &kept)?;
+        let next = changing.into_iter().map(|(c, _)| c.input.clone()).zip(held).collect();
+        Ok((tensors, NextState::new(next)))
+    }
+
     /// Embeds a batch of images.
     ///
     /// - `images`: what the model's one input takes, usually `[N, C, H, W]`.
@@ -193,35 +269,43 @@ impl Session {
     /// The inputs in the order of the model's, their names and element types checked.
     fn arrange<'a>(&self, inputs: &[Input<'a>]) -> Result<Vec<TensorView<'a>>, RunError> {
         let ports = self.inputs();
-        for (i, input) in inputs.iter().enumerate() {
-            if !ports.iter().any(|port| port.name == input.name) {
-                let (name, known) = (input.name.to_owned(), names(ports));
-                return Err(RunError::UnknownInput { name, known });
+        let given = self.given(inputs, |_| false)?;
+        let find = |port: &Port| {
+            let found = given.iter().find(|(name, _)| *name == port.name);
+            let missing =
+                || RunError::MissingInput { name: port.name.clone(), known: names(ports) };
+            found.map(|(_, value)| value.clone()).ok_or_else(missing)
+        };
+        ports.iter().map(find).collect()
+    }
+
+    /// What the caller gives, its names and element types checked; `carried` are fed otherwise.
+    fn given<'a>(
+        &self,
+        inputs: &[Input<'a>],
+        carried: impl Fn(&str) -> bool,
+    ) -> Result<Vec<(&'a str, TensorView<'a>)>, RunError> {
+        let ports = self.inputs();
+        let check = |(i, input): (usize, &Input<'a>)| {
+            let name = || input.name.to_owned();
+            let port = ports.iter().find(|port| port.name == input.name);
+            let port =
+                port.ok_or_else(|| RunError::UnknownInput { name: name(), known: names(ports) })?;
+            if carried(input.name) || inputs[..i].iter().any(|other| other.name == input.name) {
+                return Err(RunError::InputTwice { name: name() });
             }
-            if inputs[..i].iter().any(|earlier| earlier.name == input.name) {
-                return Err(RunError::InputTwice { name: input.name.to_owned() });
+            let found = input.value.element();
+            if found.onnx() != port.element {
+                let expected = port.element;
+                return Err(RunError::InputElement { name: name(), expected, found });
             }
-        }
-        ports
-            .iter()
-            .map(|port| {
-                let name = || port.name.clone();
-                let input = inputs
-                    .iter()
-                    .find(|input| input.name == port.name)
-                    .ok_or_else(|| RunError::MissingInput { name: name(), known: names(ports) })?;
-                let found = input.value.element();
-                if found.onnx() != port.element {
-                    let expected = port.element;
-                    return Err(RunError::InputElement { name: name(), expected, found });
-                }
-                let shape = input.value.shape();
-                if shape.contains(&0) {
-                    return Err(RunError::Empty { name: name(), found: shape.to_vec() });
-                }
-                Ok(input.value.clone())
-            })
-            .collect()
+            let shape = input.value.shape();
+            if shape.contains(&0) {
+                return Err(RunError::Empty { name: name(), found: shape.to_vec() });
+            }
+            Ok((input.name, input.value.clone()))
+        };
+        inputs.iter().enumerate().map(check).collect()
     }
 }
 

@@ -87,6 +87,22 @@ impl<D: Dimension> From<Array<i64, D>> for Tensor {
 }
 
 impl TensorView<'_> {
+    /// A view of the same elements that lives as long as this one is borrowed.
+    pub fn view(&self) -> TensorView<'_> {
+        match self {
+            Self::F32(view) => TensorView::F32(view.view()),
+            Self::I64(view) => TensorView::I64(view.view()),
+        }
+    }
+
+    /// A copy.
+    pub fn to_tensor(&self) -> Tensor {
+        match self {
+            Self::F32(view) => Tensor::F32(view.to_owned()),
+            Self::I64(view) => Tensor::I64(view.to_owned()),
+        }
+    }
+
     /// The dimensions.
     pub fn shape(&self) -> &[usize] {
         match self {

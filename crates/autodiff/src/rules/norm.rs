@@ -10,17 +10,14 @@ use crate::error::Problem;
 ///
 /// With the batch's own statistics (marked when the graph was put into training form), over the m
 /// elements of each channel: ∂β = Σ g, ∂γ = Σ g·x̂, ∂x = γ/√(σ² + ε)·(g − ∂β/m − x̂·∂γ/m).
-/// With given statistics: ∂x = g·γ/√(σ² + ε). Ioffe and Szegedy, 2015,
-/// <https://arxiv.org/abs/1502.03167>.
+/// With given statistics: ∂x = g·γ/√(σ² + ε), ∂μ = −γ·∂β/√(σ² + ε), ∂σ² = −½·γ·∂γ/(σ² + ε).
+/// Ioffe and Szegedy, 2015, <https://arxiv.org/abs/1502.03167>.
 pub(super) fn batch(e: &mut Emit, call: &Call) -> Grads {
     let (g, x) = (call.grad()?, call.input(0)?);
     if call.node.int("training_mode") == Some(1) {
         return Err(Problem::NoRuleFor("training_mode".to_owned()));
     }
     let of_batch = e.is_of_batch(call.output(0)?);
-    if !of_batch && (call.needs(3) || call.needs(4)) {
-        return Err(Problem::NoRuleFor("statistics that are trained".to_owned()));
-    }
     let dims = e.dims(x)?;
     let mut row = vec![1; dims.len()];
     row[1] = dims[1];
@@ -30,14 +27,16 @@ pub(super) fn batch(e: &mut Emit, call: &Call) -> Grads {
         [e.reshape(scale, &row)?, e.reshape(mean, &row)?, e.reshape(var, &row)?];
     let inverse = inverse_deviation(e, var, call.node.float("epsilon").unwrap_or(1e-5))?;
     let mut grads = call.none();
-    let wants_sums = of_batch || call.needs(1);
+    let (wants_mean, wants_var) = (!of_batch && call.needs(3), !of_batch && call.needs(4));
+    let wants_sums = of_batch || call.needs(1) || wants_var;
     let normed = if wants_sums {
         let centred = e.sub(x, mean)?;
         Some(e.mul(centred, inverse)?)
     } else {
         None
     };
-    let beta = if of_batch || call.needs(2) { Some(e.sum(g, &axes, true)?) } else { None };
+    let beta =
+        if of_batch || call.needs(2) || wants_mean { Some(e.sum(g, &axes, true)?) } else { None };
     let gamma = match normed {
         Some(normed) => {
             let product = e.mul(g, normed)?;
@@ -60,6 +59,19 @@ pub(super) fn batch(e: &mut Emit, call: &Call) -> Grads {
             _ => e.mul(g, slope)?,
         });
     }
+    if let (true, Some(beta)) = (wants_mean, beta) {
+        let slope = e.mul(scale, inverse)?;
+        let moved = e.mul(slope, beta)?;
+        let moved = e.neg(moved)?;
+        grads[3] = Some(e.reshape(moved, &[dims[1]])?);
+    }
+    if let (true, Some(gamma)) = (wants_var, gamma) {
+        let square = e.mul(inverse, inverse)?;
+        let slope = e.mul(scale, square)?;
+        let wider = e.mul(slope, gamma)?;
+        let wider = e.scale(wider, -0.5)?;
+        grads[4] = Some(e.reshape(wider, &[dims[1]])?);
+    }
     if let (true, Some(gamma)) = (call.needs(1), gamma) {
         grads[1] = Some(e.reshape(gamma, &[dims[1]])?);
     }
@@ -81,32 +93,97 @@ fn inverse_deviation(e: &mut Emit, var: ValueId, eps: f32) -> Result<ValueId, Pr
 /// deviation r: with h = g·γ, ∂x = r·(h − mean(h) − x̂·mean(h·x̂)); ∂γ = Σ g·x̂, ∂β = Σ g.
 /// Ba et al., 2016, <https://arxiv.org/abs/1607.06450>.
 pub(super) fn layer(e: &mut Emit, call: &Call) -> Grads {
-    let (g, x, scale) = (call.grad()?, call.input(0)?, call.input(1)?);
+    let x = call.input(0)?;
     let (mean, inverse) = (call.output(1)?, call.output(2)?);
-    let dims = e.dims(x)?;
-    let first = axis(call.node.int("axis").unwrap_or(-1), dims.len());
-    let normalised: Vec<usize> = (first..dims.len()).collect();
+    let rank = e.dims(x)?.len();
+    let first = axis(call.node.int("axis").unwrap_or(-1), rank);
+    let axes: Vec<usize> = (first..rank).collect();
     let centred = e.sub(x, mean)?;
     let normed = e.mul(centred, inverse)?;
+    let scale = call.input(1)?;
+    let row = e.dims(scale)?;
+    standardised(e, call, &Standardised { normed, inverse, axes, row })
+}
+
+/// Instance normalisation: every channel of every image by itself; gradients as of layer
+/// normalisation. Ulyanov et al., 2016, <https://arxiv.org/abs/1607.08022>.
+pub(super) fn instance(e: &mut Emit, call: &Call) -> Grads {
+    let x = call.input(0)?;
+    let dims = e.dims(x)?;
+    let mut row = vec![1; dims.len()];
+    row[1] = dims[1];
+    let axes: Vec<usize> = (2..dims.len()).collect();
+    let (normed, inverse) = standardise(e, call, x, &axes)?;
+    standardised(e, call, &Standardised { normed, inverse, axes, row })
+}
+
+/// Group normalisation: the channels of a group together; gradients as of layer normalisation. γ and β
+/// are one for each channel, and before opset 21 one for each group.
+/// Wu and He, 2018, <https://arxiv.org/abs/1803.08494>.
+pub(super) fn group(e: &mut Emit, call: &Call) -> Grads {
+    let x = call.input(0)?;
+    let dims = e.dims(x)?;
+    let groups = call.node.int("num_groups").unwrap_or(1).max(1) as usize;
+    let each = e.dims(call.input(1)?)?.iter().product::<usize>() / groups;
+    let pixels = dims[2..].iter().product();
+    let x = e.reshape(x, &[dims[0], groups, dims[1] / groups, pixels])?;
+    let axes = vec![2, 3];
+    let (normed, inverse) = standardise(e, call, x, &axes)?;
+    standardised(e, call, &Standardised { normed, inverse, axes, row: vec![1, groups, each, 1] })
+}
+
+/// What was normalised: x̂, the inverse deviation, over which axes, and the shape of γ beside x̂.
+struct Standardised {
+    normed: ValueId,
+    inverse: ValueId,
+    axes: Vec<usize>,
+    row: Vec<usize>,
+}
+
+/// x̂ and the inverse deviation over `axes`, which stay.
+fn standardise(
+    e: &mut Emit,
+    call: &Call,
+    x: ValueId,
+    axes: &[usize],
+) -> Result<(ValueId, ValueId), Problem> {
+    let mean = e.mean(x, axes, true)?;
+    let centred = e.sub(x, mean)?;
+    let square = e.mul(centred, centred)?;
+    let var = e.mean(square, axes, true)?;
+    let inverse = inverse_deviation(e, var, call.node.float("epsilon").unwrap_or(1e-5))?;
+    Ok((e.mul(centred, inverse)?, inverse))
+}
+
+/// The gradients of y = γ·x̂ + β, in the shape of x̂ and then of each input.
+fn standardised(e: &mut Emit, call: &Call, of: &Standardised) -> Grads {
+    let &Standardised { normed, inverse, ref axes, ref row } = of;
+    let shape = e.dims(normed)?;
+    let g = e.reshape(call.grad()?, &shape)?;
     let mut grads = call.none();
     if call.needs(0) {
+        let scale = e.reshape(call.input(1)?, row)?;
         let h = e.mul(g, scale)?;
-        let level = e.mean(h, &normalised, true)?;
+        let level = e.mean(h, axes, true)?;
         let product = e.mul(h, normed)?;
-        let tilt = e.mean(product, &normalised, true)?;
+        let tilt = e.mean(product, axes, true)?;
         let tilted = e.mul(normed, tilt)?;
         let rest = e.sub(h, level)?;
         let rest = e.sub(rest, tilted)?;
-        grads[0] = Some(e.mul(inverse, rest)?);
+        let grad = e.mul(inverse, rest)?;
+        let dims = e.dims(call.input(0)?)?;
+        grads[0] = Some(e.reshape(grad, &dims)?);
     }
     if call.needs(1) {
         let product = e.mul(g, normed)?;
-        let dims = e.dims(scale)?;
-        grads[1] = Some(e.sum_to(product, &dims)?);
+        let sum = e.sum_to(product, row)?;
+        let dims = e.dims(call.input(1)?)?;
+        grads[1] = Some(e.reshape(sum, &dims)?);
     }
     if call.needs(2) {
+        let sum = e.sum_to(g, row)?;
         let dims = e.dims(call.input(2)?)?;
-        grads[2] = Some(e.sum_to(g, &dims)?);
+        grads[2] = Some(e.reshape(sum, &dims)?);
     }
     Ok(grads)
 }

@@ -36,7 +36,7 @@ impl Arguments {
     }
 }
 
-const FORMATS: [Format; 8] = [
+pub(crate) const FORMATS: [Format; 8] = [
     Format::Idx,
     Format::Cifar10,
     Format::Cifar100,
@@ -70,7 +70,7 @@ impl Source {
     }
 }
 
-fn open(path: &Path, format: Option<Format>, strict: bool) -> Result<Listing, Failure> {
+pub(crate) fn open(path: &Path, format: Option<Format>, strict: bool) -> Result<Listing, Failure> {
     let options = OpenOptions { format, strict, ..OpenOptions::default() };
     Listing::open(path, &options).or_exit(Exit::BadInput)
 }

@@ -161,7 +161,7 @@ impl Arguments {
 }
 
 /// Reads an ONNX file with its external data, which must lie beside it.
-fn read_onnx(path: &Path) -> anyhow::Result<Model> {
+pub(crate) fn read_onnx(path: &Path) -> anyhow::Result<Model> {
     let bytes =
         std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
     let mut model =

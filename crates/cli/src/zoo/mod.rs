@@ -5,6 +5,8 @@ mod list;
 mod references;
 mod verify;
 
+pub(crate) use export::read_onnx;
+
 use crate::Ended;
 use crate::exit::{Exit, Failure, OrExit as _};
 use clap::Subcommand;

@@ -8,12 +8,14 @@ use crate::library::Library;
 use crate::options::{Device, Options};
 use crate::session::{Engine, Facts};
 use crate::source::{Content, Prepared, first_nodes};
+use crate::state::{Feed, Held, HeldValue};
 use crate::value::{Port, Tensor, TensorView, contiguous};
 use ndarray::ArrayD;
 use nearkin_onnx::{Dim, ElementType, Shape};
+use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::session::{OutputSelector, RunOptions, SessionInputValue};
-use ort::value::{DynValue, Outlet, TensorElementType, TensorRef, ValueType};
+use ort::session::{IoBinding, OutputSelector, RunOptions, SessionInputValue};
+use ort::value::{DynTensorValueType, DynValue, Outlet, TensorElementType, TensorRef, ValueType};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +26,8 @@ pub(crate) struct OrtEngine {
     session: ort::session::Session,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
+    /// The GPU that computes, by its index; `None` on the CPU.
+    gpu: Option<u32>,
 }
 
 impl OrtEngine {
@@ -65,6 +69,11 @@ impl OrtEngine {
                 Err(Refusal::Device(error)) => (cpu()?, Some(fell_back(&error.to_string()))),
             },
         };
+        let gpu = match options.device {
+            Device::Cpu => None,
+            Device::Cuda(index) => Some(index),
+            Device::Auto => notice.is_none().then_some(0),
+        };
         let placed = assignment::nodes(&session).map_err(|e| refused(e.to_string()))?;
         let facts = Facts {
             engine: NAME,
@@ -75,7 +84,7 @@ impl OrtEngine {
         };
         let inputs = ports(session.inputs()).map_err(refused)?;
         let outputs = ports(session.outputs()).map_err(refused)?;
-        Ok((Self { session, inputs, outputs }, facts))
+        Ok((Self { session, inputs, outputs, gpu }, facts))
     }
 }
 
@@ -220,32 +229,83 @@ impl Engine for OrtEngine {
         if outputs.is_empty() {
             return Ok(Vec::new());
         }
-        let selector = outputs.iter().fold(OutputSelector::no_default(), |selector, &output| {
-            selector.with(&self.outputs[output].name)
-        });
-        let options = RunOptions::new().map_err(failed)?.with_outputs(selector);
+        let feeds: Vec<Feed<'_, '_>> = inputs.iter().cloned().map(Feed::Given).collect();
+        Ok(self.advance(&feeds, outputs, &[])?.0)
+    }
+
+    fn advance(
+        &mut self,
+        inputs: &[Feed<'_, '_>],
+        outputs: &[usize],
+        kept: &[usize],
+    ) -> Result<(Vec<Tensor>, Vec<Held>), RunError> {
         let elements: Vec<Elements<'_>> = inputs.iter().map(Elements::of).collect();
-        let values = inputs
+        let name = |&output: &usize| self.outputs[output].name.clone();
+        let (copied, held): (Vec<String>, Vec<String>) =
+            (outputs.iter().map(name).collect(), kept.iter().map(name).collect());
+        // Both outlive the results that borrow them.
+        let (options, binding);
+        let mut results = match self.gpu.filter(|_| !kept.is_empty()) {
+            Some(gpu) => {
+                binding = self.bind(&elements, (&copied, &held), gpu).map_err(failed)?;
+                self.session.run_binding(&binding)
+            }
+            None => {
+                let all = copied.iter().chain(&held);
+                let selector =
+                    all.fold(OutputSelector::no_default(), |selector, name| selector.with(name));
+                options = RunOptions::new().map_err(failed)?.with_outputs(selector);
+                let values = elements
+                    .iter()
+                    .zip(&self.inputs)
+                    .map(|(elements, port)| Ok((Cow::from(port.name.as_str()), elements.as_ort()?)))
+                    .collect::<ort::Result<Vec<_>>>()
+                    .map_err(failed)?;
+                self.session.run_with_options(values, &options)
+            }
+        }
+        .map_err(failed)?;
+        let missing = |name: &String| RunError::Engine {
+            engine: NAME,
+            reason: format!("output {name:?} did not come back"),
+        };
+        let copied = copied
             .iter()
-            .zip(&elements)
-            .zip(&self.inputs)
-            .map(|((view, elements), port)| {
-                Ok((Cow::from(port.name.as_str()), elements.as_ort(view.shape())?))
-            })
-            .collect::<ort::Result<Vec<_>>>()
-            .map_err(failed)?;
-        let results = self.session.run_with_options(values, &options).map_err(failed)?;
-        outputs
-            .iter()
-            .map(|&output| {
-                let name = &self.outputs[output].name;
-                let value = results.get(name).ok_or_else(|| RunError::Engine {
-                    engine: NAME,
-                    reason: format!("output {name:?} did not come back"),
-                })?;
-                tensor(name, value)
-            })
-            .collect()
+            .map(|name| to_host(name, results.get(name).ok_or_else(|| missing(name))?));
+        let copied = copied.collect::<Result<_, _>>()?;
+        let held = held.iter().map(|name| {
+            results
+                .remove(name)
+                .map(|value| Held(HeldValue::Ort(value)))
+                .ok_or_else(|| missing(name))
+        });
+        Ok((copied, held.collect::<Result<_, _>>()?))
+    }
+}
+
+impl OrtEngine {
+    /// Leaves the kept outputs on the GPU, from where the next run takes them.
+    fn bind(
+        &self,
+        elements: &[Elements<'_>],
+        (copied, held): (&[String], &[String]),
+        gpu: u32,
+    ) -> ort::Result<IoBinding> {
+        let mut binding = self.session.create_binding()?;
+        for (elements, port) in elements.iter().zip(&self.inputs) {
+            binding.bind_input(&port.name, &*elements.as_ort()?)?;
+        }
+        let index = i32::try_from(gpu).unwrap_or(i32::MAX);
+        let memory = |device, index| {
+            MemoryInfo::new(device, index, AllocatorType::Device, MemoryType::Default)
+        };
+        for name in copied {
+            binding.bind_output_to_device(name, &memory(AllocationDevice::CPU, 0)?)?;
+        }
+        for name in held {
+            binding.bind_output_to_device(name, &memory(AllocationDevice::CUDA, index)?)?;
+        }
+        Ok(binding)
     }
 }
 
@@ -253,30 +313,52 @@ fn failed(error: ort::Error) -> RunError {
     RunError::Engine { engine: NAME, reason: error.to_string() }
 }
 
-/// An input's elements where ONNX Runtime reads them: the caller's memory if that is in order.
+/// An input's elements where ONNX Runtime reads them: the caller's memory if that is in order, or
+/// what an earlier run left.
 enum Elements<'a> {
-    F32(Cow<'a, [f32]>),
-    I64(Cow<'a, [i64]>),
+    F32(Cow<'a, [f32]>, Vec<usize>),
+    I64(Cow<'a, [i64]>, Vec<usize>),
+    Kept(&'a DynValue),
 }
 
 impl<'a> Elements<'a> {
-    fn of(view: &'a TensorView<'_>) -> Self {
-        match view {
-            TensorView::F32(view) => Self::F32(contiguous(view)),
-            TensorView::I64(view) => Self::I64(contiguous(view)),
+    fn of(feed: &'a Feed<'_, '_>) -> Self {
+        match feed {
+            Feed::Given(TensorView::F32(view)) => {
+                Self::F32(contiguous(view), view.shape().to_vec())
+            }
+            Feed::Given(TensorView::I64(view)) => {
+                Self::I64(contiguous(view), view.shape().to_vec())
+            }
+            Feed::Held(Held(HeldValue::Ort(value))) => Self::Kept(value),
+            // What the caller put into a state is in order.
+            Feed::Held(Held(HeldValue::Host(Tensor::F32(array)))) => {
+                Self::F32(in_order(array), array.shape().to_vec())
+            }
+            Feed::Held(Held(HeldValue::Host(Tensor::I64(array)))) => {
+                Self::I64(in_order(array), array.shape().to_vec())
+            }
         }
     }
 
-    fn as_ort<'s: 'a>(&'s self, shape: &[usize]) -> ort::Result<SessionInputValue<'s>> {
+    fn as_ort<'s: 'a>(&'s self) -> ort::Result<SessionInputValue<'s>> {
         Ok(match self {
-            Self::F32(data) => TensorRef::from_array_view((shape.to_vec(), &**data))?.into(),
-            Self::I64(data) => TensorRef::from_array_view((shape.to_vec(), &**data))?.into(),
+            Self::F32(data, shape) => TensorRef::from_array_view((shape.clone(), &**data))?.into(),
+            Self::I64(data, shape) => TensorRef::from_array_view((shape.clone(), &**data))?.into(),
+            Self::Kept(value) => (*value).into(),
         })
     }
 }
 
-/// Copies an output out of ONNX Runtime's memory, which ends with the run.
-fn tensor(name: &str, value: &DynValue) -> Result<Tensor, RunError> {
+fn in_order<T: Copy>(array: &ArrayD<T>) -> Cow<'_, [T]> {
+    match array.as_slice() {
+        Some(slice) => Cow::Borrowed(slice),
+        None => Cow::Owned(array.iter().copied().collect()),
+    }
+}
+
+/// Copies an output out of ONNX Runtime's memory, on whatever device it is.
+pub(crate) fn to_host(name: &str, value: &DynValue) -> Result<Tensor, RunError> {
     let dims = |shape: &ort::value::Shape| -> Vec<usize> {
         shape.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect()
     };
@@ -284,6 +366,12 @@ fn tensor(name: &str, value: &DynValue) -> Result<Tensor, RunError> {
         engine: NAME,
         reason: format!("output {name:?} has a shape that is not its elements'"),
     };
+    if let Ok(tensor) = value.view().downcast::<DynTensorValueType>()
+        && !tensor.memory_info().is_cpu_accessible()
+    {
+        let copy = tensor.to(AllocationDevice::CPU, 0).map_err(failed)?;
+        return to_host(name, &copy.into_dyn());
+    }
     match value.dtype().tensor_type() {
         Some(TensorElementType::Float32) => {
             let (shape, data) = value.try_extract_tensor::<f32>().map_err(failed)?;
