@@ -3,14 +3,18 @@
 mod emit;
 mod error;
 mod fold;
+mod lower;
 mod optimiser;
 mod prepare;
+mod primitive;
 mod prune;
 mod rules;
 mod step;
 mod sweep;
+mod windows;
 
 pub use error::{AutodiffError, Problem};
+pub use lower::Lowering;
 pub use optimiser::Optimiser;
 pub use prepare::BatchNorm;
 pub use rules::differentiable;

@@ -8,6 +8,7 @@ use nearkin_onnx::{Dim, Graph, InferError, Model, Node, Shape, TensorType, Value
 use crate::emit::{Emit, attr};
 use crate::error::{AutodiffError, Problem};
 use crate::fold::Known;
+use crate::rules::centred;
 
 /// How batch normalisation is trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -189,11 +190,13 @@ impl Pass<'_> {
                 found: count.to_string(),
             });
         }
-        let mean_row = e.mean(x, &axes, true)?;
-        let centred = e.sub(x, mean_row)?;
-        let square = e.mul(centred, centred)?;
-        let var_row = e.mean(square, &axes, true)?;
-        let (mean, var) = (e.reshape(mean_row, &[dims[1]])?, e.reshape(var_row, &[dims[1]])?);
+        let share = (count as f32).recip();
+        let sum = e.channel_sum(x)?;
+        let mean = e.scale(sum, share)?;
+        // Two passes: the mean of squares less the square of the mean loses its digits.
+        let centred = centred(e, x, mean)?;
+        let square = e.channel_dot(centred, centred)?;
+        let var = e.scale(square, share)?;
         let keep = node.float("momentum").unwrap_or(0.9);
         let unbiased = count as f32 / (count - 1) as f32;
         for (running, of_batch, scale) in [(running_mean, mean, 1.0), (running_var, var, unbiased)]

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use nearkin_onnx::{Model, Shape, Tensor, TensorType, ValueId};
 
 use crate::error::{AutodiffError, Problem};
+use crate::lower::{Lowering, lower};
 use crate::optimiser::{Optimiser, Rates};
 use crate::prepare::{BatchNorm, prepare};
-use crate::prune::prune;
 use crate::sweep::{backward, with_graph};
 
 /// A parameter that is trained.
@@ -36,6 +36,8 @@ pub struct Training {
     pub clip_norm: Option<f32>,
     /// Keeps a moving average of every parameter, a ← decay·a + (1 − decay)·θ; in (0, 1).
     pub average: Option<f32>,
+    /// In which operators the step is written.
+    pub lowering: Lowering,
 }
 
 /// A tensor that goes from step to step.
@@ -158,9 +160,9 @@ pub fn training_step(
     build.statistics(&start)?;
     let Build { prepared, slots, next } = build;
     outputs.extend(next);
-    let graph = prune(&prepared.emit.graph, &outputs).map_err(whole)?;
+    let graph = lower(&prepared.emit.graph, &outputs, training.lowering).map_err(whole)?;
     Ok(TrainingStep {
-        model: with_graph(model, graph),
+        model: with_graph(model, graph, training.lowering),
         slots,
         scalars,
         optimiser: training.optimiser,
@@ -169,6 +171,7 @@ pub fn training_step(
 
 fn check(training: &Training) -> Result<(), Problem> {
     training.optimiser.check()?;
+    training.lowering.check()?;
     let wrong = |field, expected, found: String| Err(Problem::Setting { field, expected, found });
     if training.batch == 0 {
         return wrong("batch", "at least 1", "0".to_owned());

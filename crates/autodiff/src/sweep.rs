@@ -6,8 +6,8 @@ use nearkin_onnx::{ElementType, Model, ValueId};
 
 use crate::emit::Emit;
 use crate::error::{AutodiffError, Problem};
+use crate::lower::{Lowering, lower};
 use crate::prepare::{BatchNorm, prepare};
-use crate::prune::prune;
 use crate::rules::{self, Call};
 
 /// Emits the gradients of `loss` with respect to `wrt`; none for what it does not depend on.
@@ -124,12 +124,15 @@ pub fn gradients(
         outputs.push(e.output(grad, &output).map_err(|problem| problem.at(""))?);
         names.push(output);
     }
-    let graph = prune(&prepared.emit.graph, &outputs).map_err(|problem| problem.at(""))?;
-    Ok(Gradients { model: with_graph(model, graph), outputs: names })
+    let lowering = Lowering::Standard;
+    let graph =
+        lower(&prepared.emit.graph, &outputs, lowering).map_err(|problem| problem.at(""))?;
+    Ok(Gradients { model: with_graph(model, graph, lowering), outputs: names })
 }
 
-/// A model of this graph with the operator sets of `model`, at least the version that rules emit.
-pub(crate) fn with_graph(model: &Model, graph: nearkin_onnx::Graph) -> Model {
+/// A model of this graph with the operator sets of `model`, at least the version that rules emit,
+/// and those of the lowering.
+pub(crate) fn with_graph(model: &Model, graph: nearkin_onnx::Graph, lowering: Lowering) -> Model {
     let mut new = Model::new(graph);
     for (domain, version) in &model.opsets {
         let own = domain.is_empty() || domain == "ai.onnx";
@@ -137,6 +140,11 @@ pub(crate) fn with_graph(model: &Model, graph: nearkin_onnx::Graph) -> Model {
             new.opsets[0].1 = new.opsets[0].1.max(*version);
         } else {
             new.opsets.push((domain.clone(), *version));
+        }
+    }
+    for &(domain, version) in lowering.domains() {
+        if !new.opsets.iter().any(|(known, _)| known == domain) {
+            new.opsets.push((domain.to_owned(), version));
         }
     }
     new.metadata.clone_from(&model.metadata);

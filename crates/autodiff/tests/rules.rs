@@ -7,7 +7,7 @@ mod common;
 use common::{append_loss, check, input, numbers, op};
 use ndarray::ArrayD;
 use nearkin_autodiff::{
-    BatchNorm, Optimiser, Problem, Trainable, Training, gradients, training_step,
+    BatchNorm, Lowering, Optimiser, Problem, Trainable, Training, gradients, training_step,
 };
 use nearkin_onnx::{Graph, Model, Node, Tensor, ValueId};
 use nearkin_testkit::interpreter::interpret;
@@ -137,6 +137,7 @@ fn training(names: &[&str], optimiser: Optimiser) -> Training {
         batch_norm: BatchNorm::OfBatch,
         clip_norm: None,
         average: None,
+        lowering: Lowering::Standard,
     }
 }
 

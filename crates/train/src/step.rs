@@ -46,6 +46,7 @@ impl Step {
             batch_norm: recipe.batch_norm(),
             clip_norm: recipe.clip_norm,
             average: recipe.average,
+            lowering: nearkin_autodiff::Lowering::Standard,
         };
         let step = training_step(&model, names::TOTAL, &training)?;
         drop(model);

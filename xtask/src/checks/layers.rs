@@ -65,7 +65,8 @@ const RUNS_MODELS: &[&str] = &[RUNTIME, "crates/cli", "benchmarks"];
 const TESTKIT: &str = "crates/testkit";
 /// What examples may read beyond what their crate knows: a crate, and one of its development
 /// dependencies.
-const IN_EXAMPLES: &[(&str, &str)] = &[("crates/graph", "crates/data")];
+const IN_EXAMPLES: &[(&str, &str)] =
+    &[("crates/autodiff", "crates/nn"), ("crates/graph", "crates/data")];
 
 /// A workspace member: its folder, and the folders of ours it names.
 struct Member {

@@ -4,16 +4,14 @@ use std::f32::consts::{FRAC_2_SQRT_PI, SQRT_2};
 
 use nearkin_onnx::ValueId;
 
-use super::{Call, Grads};
+use super::{Call, Grads, constant_floats};
 use crate::emit::Emit;
 use crate::error::Problem;
 
 /// ∂x = g where y > 0, else 0.
 pub(super) fn relu(e: &mut Emit, call: &Call) -> Grads {
     let (g, y) = (call.grad()?, call.output(0)?);
-    let zero = e.scalar(0.0)?;
-    let active = e.op("Greater", &[y, zero], vec![])?;
-    let grad = e.keep_where(active, g)?;
+    let grad = e.gate(g, y, None)?;
     call.first(grad)
 }
 
@@ -120,9 +118,21 @@ pub(super) fn gelu(e: &mut Emit, call: &Call) -> Grads {
     call.first(grad)
 }
 
-/// ∂x = g where x lies strictly between the bounds, else 0.
+/// ∂x = g where x lies between the bounds, else 0.
+///
+/// Of ReLU and ReLU6, bounds 0 and a number, the output tells: strictly between, as PyTorch has it.
 pub(super) fn clip(e: &mut Emit, call: &Call) -> Grads {
     let (mut g, x) = (call.grad()?, call.input(0)?);
+    let constant = |index: usize, name: &str| match call.node.inputs.get(index).copied().flatten() {
+        Some(id) => constant_floats(e, id).and_then(|values| values.first().copied()),
+        None => call.node.float(name),
+    };
+    if let (Some(0.0), Some(max)) = (constant(1, "min"), constant(2, "max"))
+        && max > 0.0
+    {
+        let grad = e.gate(g, call.output(0)?, Some(max))?;
+        return call.first(grad);
+    }
     for (index, name, op) in [(1, "min", "GreaterOrEqual"), (2, "max", "LessOrEqual")] {
         let bound = match call.node.inputs.get(index).copied().flatten() {
             Some(id) => Some(id),

@@ -16,6 +16,9 @@ mod softmax;
 
 use nearkin_onnx::{AttributeValue, Node, ValueId};
 
+pub(crate) use conv::fit;
+pub(crate) use norm::{centred, inverse_deviation};
+
 use crate::emit::Emit;
 use crate::error::Problem;
 
