@@ -3,6 +3,7 @@
 mod emit;
 mod error;
 mod fold;
+mod gelu;
 mod lower;
 mod optimiser;
 mod prepare;

@@ -8,6 +8,7 @@ use nearkin_onnx::{Dim, Graph, InferError, Model, Node, Shape, TensorType, Value
 use crate::emit::{Emit, attr};
 use crate::error::{AutodiffError, Problem};
 use crate::fold::Known;
+use crate::gelu::gelus;
 use crate::rules::centred;
 
 /// How batch normalisation is trained.
@@ -48,6 +49,7 @@ pub(crate) fn prepare(
         names: BTreeMap::new(),
         statistics: Vec::new(),
         momenta: BTreeMap::new(),
+        gelus: gelus(from),
     };
     pass.sources(batch, inputs).map_err(|problem| problem.at(""))?;
     for node in from.nodes() {
@@ -66,6 +68,8 @@ struct Pass<'a> {
     statistics: Vec<(String, ValueId)>,
     /// Running statistics that have been followed: one layer may be applied twice.
     momenta: BTreeMap<String, usize>,
+    /// Values that are a GELU of others.
+    gelus: BTreeMap<ValueId, ValueId>,
 }
 
 impl Pass<'_> {
@@ -122,6 +126,12 @@ impl Pass<'_> {
             self.known.note(id, &tensor);
             self.place(output, id);
             return Ok(());
+        }
+        let gelu = node.outputs.first().copied().flatten().and_then(|y| self.gelus.get(&y));
+        if let Some(x) = gelu.and_then(|x| self.map.get(x)).copied() {
+            let mut new = Node::new("Gelu", &[x]);
+            new.name.clone_from(&node.name);
+            return self.copy(node, new, 1);
         }
         match new.op.as_str() {
             _ if !new.is_standard() => {}

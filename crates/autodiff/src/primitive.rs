@@ -25,6 +25,9 @@ pub(crate) const CHANNEL_AFFINE: &str = "ChannelAffine";
 /// g where y lies above 0, and below `max` if there is one; else 0. No y lies below 0 or above `max`.
 pub(crate) const GATE: &str = "Gate";
 
+/// g times the derivative of the exact GELU at x.
+pub(crate) const GELU_GRAD: &str = "GeluGradient";
+
 impl Emit {
     fn primitive(
         &mut self,
@@ -92,5 +95,11 @@ impl Emit {
         let dims = self.dims(g)?;
         let attributes = max.map(|max| attr("max", max)).into_iter().collect();
         self.primitive(GATE, &[g, y], attributes, &dims)
+    }
+
+    /// g·(Φ(x) + x·φ(x)).
+    pub(crate) fn gelu_grad(&mut self, g: ValueId, x: ValueId) -> Result<ValueId, Problem> {
+        let dims = self.dims(x)?;
+        self.primitive(GELU_GRAD, &[g, x], vec![], &dims)
     }
 }

@@ -7,6 +7,7 @@
 use nearkin_onnx::{Attribute, AttributeValue, Node, ValueId};
 
 use super::choose::{fits, padded};
+use super::linear::of_tokens;
 use super::{Pass, Place, standard};
 use crate::emit::{attr, attr_sizes};
 use crate::error::Problem;
@@ -53,6 +54,7 @@ impl Pass<'_> {
                 primitive::CHANNEL_DOT => self.channel_dot(node),
                 primitive::CHANNEL_AFFINE => self.affine_of(node, first),
                 primitive::GATE => self.gate(node),
+                primitive::GELU_GRAD => self.gelu_grad(node),
                 _ => Ok(None),
             };
         }
@@ -71,6 +73,10 @@ impl Pass<'_> {
             }
             "Transpose" => self.turned(node, first),
             "Expand" => self.spread(first, output),
+            "MatMul" => self.product(node, block),
+            "Gemm" => self.outer(node, block),
+            "Reshape" => self.reshaped(first, output),
+            "ReduceSum" => self.token_sum(node, output),
             op if UNARY.contains(&op) => self.unary(node, first),
             op if BINARY.contains(&op) => self.binary(node),
             _ => Ok(None),
@@ -223,7 +229,7 @@ impl Pass<'_> {
     }
 
     /// Means over each image, `[N, C]`.
-    fn image_means(&mut self, x: ValueId, channels: usize) -> Result<ValueId, Problem> {
+    pub(super) fn image_means(&mut self, x: ValueId, channels: usize) -> Result<ValueId, Problem> {
         let dims = self.e.dims(x)?;
         let pooled = [dims[0], dims[1], 1, 1];
         let mean = self.nchwc("GlobalAveragePool", &[Some(x)], vec![], &pooled)?;
@@ -296,26 +302,44 @@ impl Pass<'_> {
         self.e.mul(g, mask).map(|y| Some(blocked(y)))
     }
 
+    /// Images or tokens of equal dimensions, all where the first is found: images in blocks if one
+    /// of them is, tokens if all of them are.
+    fn together(&mut self, ids: &[ValueId]) -> Result<Option<(Vec<ValueId>, Form)>, Problem> {
+        let dims = self.dims(ids[0])?;
+        for &id in &ids[1..] {
+            if self.dims(id)? != dims {
+                return Ok(None);
+            }
+        }
+        let mut tokens = Vec::new();
+        let mut in_blocks = false;
+        for &id in ids {
+            tokens.extend(self.place(id)?.tokens);
+            in_blocks |= self.already_blocked(id)?.is_some();
+        }
+        if tokens.len() == ids.len() {
+            return Ok(Some((tokens, of_tokens)));
+        }
+        if !in_blocks || dims.len() != 4 || !fits(dims[1], self.block.unwrap_or(1)) {
+            return Ok(None);
+        }
+        let found = ids.iter().map(|&id| self.blocked(id)).collect::<Result<_, _>>()?;
+        Ok(Some((found, blocked)))
+    }
+
     fn unary(&mut self, node: &Node, x: ValueId) -> Result<Option<Place>, Problem> {
-        let Some(own) = self.already_blocked(x)? else { return Ok(None) };
+        let Some((own, form)) = self.together(&[x])? else { return Ok(None) };
+        let own = own[0];
+        if node.op == "Gelu" {
+            if node.string("approximate").is_some_and(|form| form != "none") {
+                return Ok(None);
+            }
+            return standard::gelu(&mut self.e, own).map(|y| Some(form(y)));
+        }
         let activation = match node.op.as_str() {
             "Relu" => Some(("Relu", None)),
             "Clip" => {
-                let bound = |this: &mut Self, index: usize, name: &str, default: f32| match node
-                    .inputs
-                    .get(index)
-                    .copied()
-                    .flatten()
-                {
-                    Some(id) => {
-                        let id = this.plain(id)?;
-                        Ok(constant_floats(&this.e, id).and_then(|v| v.first().copied()))
-                    }
-                    None => Ok::<_, Problem>(Some(node.float(name).unwrap_or(default))),
-                };
-                let min = bound(self, 1, "min", f32::MIN)?;
-                let max = bound(self, 2, "max", f32::MAX)?;
-                let (Some(min), Some(max)) = (min, max) else { return Ok(None) };
+                let Some((min, max)) = self.bounds(node)? else { return Ok(None) };
                 Some(("Clip", Some(AttributeValue::Floats(vec![min, max]))))
             }
             _ => None,
@@ -324,56 +348,114 @@ impl Pass<'_> {
         if let (Some((name, parameters)), Some(1)) = (activation, self.uses.get(&x))
             && let Some(y) = self.with_activation(own, name, parameters)?
         {
-            return Ok(Some(blocked(y)));
+            return Ok(Some(form(y)));
         }
         let mut inputs = vec![own];
         for &more in node.inputs.iter().skip(1).flatten() {
             inputs.push(self.plain(more)?);
         }
         let y = self.e.op(&node.op, &inputs, node.attributes.clone())?;
-        Ok(Some(blocked(y)))
+        Ok(Some(form(y)))
+    }
+
+    /// Least and largest of a `Clip`, if they are constant.
+    fn bounds(&mut self, node: &Node) -> Result<Option<(f32, f32)>, Problem> {
+        let mut found = [f32::MIN, f32::MAX];
+        for (i, name) in ["min", "max"].into_iter().enumerate() {
+            match node.inputs.get(1 + i).copied().flatten() {
+                Some(id) => {
+                    let id = self.plain(id)?;
+                    let value = constant_floats(&self.e, id).and_then(|v| v.first().copied());
+                    let Some(value) = value else { return Ok(None) };
+                    found[i] = value;
+                }
+                None => found[i] = node.float(name).unwrap_or(found[i]),
+            }
+        }
+        Ok(Some((found[0], found[1])))
     }
 
     fn binary(&mut self, node: &Node) -> Result<Option<Place>, Problem> {
         let &[Some(a), Some(b)] = &node.inputs[..] else { return Ok(None) };
         let (a_dims, b_dims) = (self.dims(a)?, self.dims(b)?);
-        let scalar = |dims: &[usize]| dims.iter().product::<usize>() == 1 && dims.len() <= 4;
-        for (x, other, first) in [(a, b, true), (b, a, false)] {
-            let (dims, other_dims) = if first { (&a_dims, &b_dims) } else { (&b_dims, &a_dims) };
-            if dims.len() != 4 || dims == other_dims {
-                continue;
+        if a_dims != b_dims {
+            let larger = |x: &[usize], y: &[usize]| {
+                x.iter().product::<usize>() > y.iter().product() && x.len() >= y.len()
+            };
+            if larger(&a_dims, &b_dims) {
+                return self.with_numbers(node, a, b, true);
             }
-            let Some(own) = self.already_blocked(x)? else { continue };
-            let number = self.plain(other)?;
-            let channels = [1, dims[1], 1, 1];
-            if scalar(other_dims) {
-                let inputs = if first { [own, number] } else { [number, own] };
-                return self.e.op(&node.op, &inputs, vec![]).map(|y| Some(blocked(y)));
-            }
-            if other_dims[..] == channels && (node.op == "Mul" || node.op == "Add") {
-                let number = self.e.reshape(number, &[dims[1]])?;
-                let y = if node.op == "Mul" {
-                    self.affine(own, number, None)?
-                } else {
-                    let ones = self.e.tensor(&[dims[1]], &vec![1.0; dims[1]])?;
-                    self.affine(own, ones, Some(number))?
-                };
-                return Ok(Some(blocked(y)));
+            if larger(&b_dims, &a_dims) {
+                return self.with_numbers(node, b, a, false);
             }
             return Ok(None);
         }
-        let Some((x, y)) = self.both_blocked(a, b)? else { return Ok(None) };
+        let Some((both, form)) = self.together(&[a, b])? else { return Ok(None) };
+        let (x, y) = (both[0], both[1]);
         if node.op == "Add" {
             // A convolution adds on the way, if nobody else reads what it would have given.
             for (own, other, id) in [(x, y, a), (y, x, b)] {
                 if self.uses.get(&id) == Some(&1)
                     && let Some(sum) = self.with_sum(own, other)?
                 {
-                    return Ok(Some(blocked(sum)));
+                    return Ok(Some(form(sum)));
                 }
             }
         }
-        self.e.op(&node.op, &[x, y], vec![]).map(|y| Some(blocked(y)))
+        self.e.op(&node.op, &[x, y], vec![]).map(|y| Some(form(y)))
+    }
+
+    /// An operator on an image or tokens `x` and one number, or one for each channel; `first` says
+    /// whether x is its first input.
+    fn with_numbers(
+        &mut self,
+        node: &Node,
+        x: ValueId,
+        numbers: ValueId,
+        first: bool,
+    ) -> Result<Option<Place>, Problem> {
+        let (dims, few) = (self.dims(x)?, self.dims(numbers)?);
+        let Some((own, form)) = self.together(&[x])? else { return Ok(None) };
+        let own = own[0];
+        let tokens = self.place(x)?.tokens.is_some();
+        let number = self.plain(numbers)?;
+        if few.iter().product::<usize>() == 1 {
+            let number = self.e.reshape(number, &[])?;
+            let inputs = if first { [own, number] } else { [number, own] };
+            return self.e.op(&node.op, &inputs, vec![]).map(|y| Some(form(y)));
+        }
+        let channels = if tokens { dims[dims.len() - 1] } else { dims[1] };
+        let per_channel = match (tokens, &few[..]) {
+            (true, &[width]) => width == channels,
+            (false, &[1, width, 1, 1]) => width == channels,
+            _ => false,
+        };
+        if !per_channel {
+            return Ok(None);
+        }
+        let number = self.e.reshape(number, &[channels])?;
+        let y = match node.op.as_str() {
+            "Mul" => self.affine(own, number, None)?,
+            "Add" => {
+                let alone = self.uses.get(&x) == Some(&1);
+                let biased = if alone { self.with_bias(own, number)? } else { None };
+                match biased {
+                    Some(y) => y,
+                    None => {
+                        let ones = self.e.tensor(&[channels], &vec![1.0; channels])?;
+                        self.affine(own, ones, Some(number))?
+                    }
+                }
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(form(y)))
+    }
+
+    fn gelu_grad(&mut self, node: &Node) -> Result<Option<Place>, Problem> {
+        let &[Some(g), Some(x)] = &node.inputs[..] else { return Ok(None) };
+        let Some((both, form)) = self.together(&[g, x])? else { return Ok(None) };
+        standard::gelu_grad(&mut self.e, both[0], both[1]).map(|y| Some(form(y)))
     }
 
     /// Channels to the end: from blocks in one operator; back: noted, until somebody reads it.
@@ -462,10 +544,28 @@ impl Pass<'_> {
         self.e.reshape(y, &dims).map(Some)
     }
 
+    /// The convolution that gives `x`, with a bias; none if it has one, adds, or clips.
+    fn with_bias(&mut self, x: ValueId, bias: ValueId) -> Result<Option<ValueId>, Problem> {
+        let Some(node) = self.convolution_of(x) else { return Ok(None) };
+        if node.inputs.len() > 2 || node.attribute("activation").is_some() {
+            return Ok(None);
+        }
+        let shape = self.output_dims(&node)?;
+        let bias = self.fill(bias, 0, self.block.unwrap_or(1))?;
+        let mut inputs = node.inputs.clone();
+        inputs.push(Some(bias));
+        let y = self.nchwc("Conv", &inputs, node.attributes, &shape)?;
+        let dims = self.e.dims(x)?;
+        self.e.reshape(y, &dims).map(Some)
+    }
+
     fn output_dims(&self, node: &Node) -> Result<Vec<usize>, Problem> {
         self.e.dims(node.outputs.first().copied().flatten().ok_or(Problem::NoOutput)?)
     }
 }
+
+/// From a value to where it is said to lie.
+type Form = fn(ValueId) -> Place;
 
 /// A value that is as ONNX has it.
 pub(super) fn plain(id: ValueId) -> Place {

@@ -86,3 +86,8 @@ pub(super) fn images_at_once(batch: usize, block: usize) -> usize {
 
 /// The most operators that one ∂w is split into; beyond, the portable form is as quick.
 pub(super) const MOST_PARTS: usize = 32;
+
+/// Whether a linear layer over this many tokens of this width is worth bringing them into blocks.
+pub(super) fn tokens(count: usize, width: usize) -> bool {
+    count >= 256 && width >= 32
+}

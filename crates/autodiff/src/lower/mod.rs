@@ -10,6 +10,7 @@ mod blocked;
 mod choose;
 mod convolution;
 mod filter;
+mod linear;
 mod standard;
 
 use std::collections::BTreeMap;
@@ -101,6 +102,8 @@ struct Place {
     rows: Option<ValueId>,
     /// `[N, C, 1, 1]`, of which every pixel is a copy.
     spread: Option<ValueId>,
+    /// Tokens `[…, D]` as an image `[1, D, 1, T]` in blocks of D.
+    tokens: Option<ValueId>,
 }
 
 struct Pass<'a> {
@@ -146,7 +149,7 @@ impl<'a> Pass<'a> {
             self.places.insert(output, place);
             return Ok(());
         }
-        if node.domain == crate::primitive::DOMAIN {
+        if node.domain == crate::primitive::DOMAIN || standard::expands(node) {
             let output = node.outputs.first().copied().flatten().ok_or(Problem::NoOutput)?;
             let inputs = node.inputs.iter().flatten().map(|&id| self.plain(id));
             let inputs: Vec<ValueId> = inputs.collect::<Result<_, _>>()?;
@@ -232,6 +235,7 @@ impl<'a> Pass<'a> {
                 self.e.expand(one, &dims)?
             }
             Place { blocked: Some(blocked), .. } => self.out_of_blocks(blocked, id, false)?,
+            Place { tokens: Some(tokens), .. } => self.out_of_tokens(tokens, id)?,
             _ => return Err(Problem::NoSuchValue(self.from.value(id).name.clone())),
         };
         self.places.insert(id, Place { plain: Some(found), ..place });

@@ -1,5 +1,7 @@
 //! The portable lowering: ONNX's own operators, the oracle of every other.
 
+use std::f32::consts::{FRAC_2_SQRT_PI, SQRT_2};
+
 use nearkin_onnx::{Node, ValueId};
 
 use crate::emit::{Emit, attr, attr_sizes};
@@ -11,7 +13,14 @@ use crate::windows::Windows;
 /// A slope so steep that `HardSigmoid` is a step: 0 at 0, 1 from the smallest normal number on.
 pub(super) const STEP: f32 = 3e38;
 
-/// The output of a primitive, `dims` its dimensions.
+/// Whether an operator of ONNX is written in others, so that its gradient can share them.
+pub(super) fn expands(node: &Node) -> bool {
+    node.is_standard()
+        && node.op == "Gelu"
+        && node.string("approximate").is_none_or(|a| a == "none")
+}
+
+/// The output of a primitive, or of what [`expands`]; `dims` are its dimensions.
 pub(super) fn expand(
     e: &mut Emit,
     node: &Node,
@@ -42,9 +51,38 @@ pub(super) fn expand(
             let inputs = [x, scale, shift, zeros, ones];
             e.op("BatchNormalization", &inputs, vec![attr("epsilon", 0.0f32)])
         }
+        ("Gelu", &[x]) => gelu(e, x),
+        (primitive::GELU_GRAD, &[g, x]) => gelu_grad(e, g, x),
         (primitive::GATE, &[g, y]) => gate(e, g, y, node.float("max")),
         _ => Err(Problem::NoRule),
     }
+}
+
+/// x·Φ(x).
+pub(super) fn gelu(e: &mut Emit, x: ValueId) -> Result<ValueId, Problem> {
+    let (_, share) = normal_share(e, x)?;
+    e.mul(x, share)
+}
+
+/// x/√2 and Φ(x) = (1 + erf(x/√2))/2.
+fn normal_share(e: &mut Emit, x: ValueId) -> Result<(ValueId, ValueId), Problem> {
+    let t = e.scale(x, SQRT_2.recip())?;
+    let erf = e.op("Erf", &[t], vec![])?;
+    // One pass for the product and the sum: what it clips at 0 and 1 lies between them.
+    let share = e.op("HardSigmoid", &[erf], vec![attr("alpha", 0.5f32), attr("beta", 0.5f32)])?;
+    Ok((t, share))
+}
+
+/// g·(Φ(x) + x·φ(x)), with x·φ(x) = t·e^(−t²)/√π for t = x/√2.
+pub(super) fn gelu_grad(e: &mut Emit, g: ValueId, x: ValueId) -> Result<ValueId, Problem> {
+    let (t, share) = normal_share(e, x)?;
+    let square = e.mul(t, t)?;
+    let negative = e.neg(square)?;
+    let bell = e.op("Exp", &[negative], vec![])?;
+    let steep = e.mul(t, bell)?;
+    let steep = e.scale(steep, FRAC_2_SQRT_PI / 2.0)?;
+    let slope = e.add(share, steep)?;
+    e.mul(g, slope)
 }
 
 fn channel_sum(e: &mut Emit, x: ValueId) -> Result<ValueId, Problem> {
