@@ -73,14 +73,14 @@ fn normal_share(e: &mut Emit, x: ValueId) -> Result<(ValueId, ValueId), Problem>
     Ok((t, share))
 }
 
-/// g·(Φ(x) + x·φ(x)), with x·φ(x) = t·e^(−t²)/√π for t = x/√2.
+/// g·(Φ(x) + x·φ(x)), with x·φ(x) = t·exp(ln(1/√π) − t²) for t = x/√2.
 pub(super) fn gelu_grad(e: &mut Emit, g: ValueId, x: ValueId) -> Result<ValueId, Problem> {
     let (t, share) = normal_share(e, x)?;
     let square = e.mul(t, t)?;
-    let negative = e.neg(square)?;
-    let bell = e.op("Exp", &[negative], vec![])?;
+    let height = e.scalar((FRAC_2_SQRT_PI / 2.0).ln())?;
+    let exponent = e.sub(height, square)?;
+    let bell = e.op("Exp", &[exponent], vec![])?;
     let steep = e.mul(t, bell)?;
-    let steep = e.scale(steep, FRAC_2_SQRT_PI / 2.0)?;
     let slope = e.add(share, steep)?;
     e.mul(g, slope)
 }
