@@ -25,7 +25,7 @@ pub mod suite;
 pub mod table;
 pub mod timing;
 pub mod transform;
-mod utc;
+pub mod utc;
 
 pub use utc::stamp;
 

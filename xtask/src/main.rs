@@ -76,6 +76,11 @@ enum Verb {
     /// nearkin's own help.
     #[command(disable_help_flag = true)]
     Graph(Forwarded),
+    /// Train a network, with a similarity graph: forwarded to the release build of `nearkin train`
+    ///
+    /// Every argument is handed on unchanged; `cargo xtask train --help` shows nearkin's own help.
+    #[command(disable_help_flag = true)]
+    Train(Forwarded),
 }
 
 #[derive(clap::Args)]
@@ -107,6 +112,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Predict(args) => return forward::run(&workspace, "predict", &args.args),
         Verb::Data(args) => return forward::run(&workspace, "data", &args.args),
         Verb::Graph(args) => return forward::run(&workspace, "graph", &args.args),
+        Verb::Train(args) => return forward::run(&workspace, "train", &args.args),
         Verb::Zoo(args) if args.args.first().is_some_and(|verb| verb == "new") => {
             family::run(&workspace, &args.args)?;
         }

@@ -17,6 +17,8 @@ pub(crate) struct Emit {
     count: usize,
     /// Outputs of batch normalisations that use the batch's own statistics.
     of_batch: BTreeSet<ValueId>,
+    /// Small values that are kept for the backward pass even where others are computed again.
+    kept: BTreeSet<ValueId>,
 }
 
 impl Emit {
@@ -28,6 +30,7 @@ impl Emit {
             prefix,
             count: 0,
             of_batch: BTreeSet::new(),
+            kept: BTreeSet::new(),
         }
     }
 
@@ -376,6 +379,14 @@ impl Emit {
 
     pub(crate) fn is_of_batch(&self, y: ValueId) -> bool {
         self.of_batch.contains(&y)
+    }
+
+    pub(crate) fn keep(&mut self, x: ValueId) {
+        self.kept.insert(x);
+    }
+
+    pub(crate) fn is_kept(&self, x: ValueId) -> bool {
+        self.kept.contains(&x)
     }
 }
 

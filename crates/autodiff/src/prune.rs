@@ -6,8 +6,16 @@ use nearkin_onnx::{Graph, ValueId};
 
 use crate::error::Problem;
 
-/// The part of `from` that `outputs` depend on, with all its inputs; names stay.
-pub(crate) fn prune(from: &Graph, outputs: &[ValueId]) -> Result<Graph, Problem> {
+/// Operators of which all outputs but the first may be left out.
+const OPTIONAL: [&str; 4] = ["BatchNormalization", "Dropout", "LayerNormalization", "MaxPool"];
+
+/// The part of `from` that `outputs` depend on, with all its inputs but those of `optional` that are
+/// not read; names stay.
+pub(crate) fn prune(
+    from: &Graph,
+    outputs: &[ValueId],
+    optional: &BTreeSet<ValueId>,
+) -> Result<Graph, Problem> {
     let mut wanted: BTreeSet<ValueId> = outputs.iter().copied().collect();
     let mut kept = Vec::new();
     let ids: Vec<_> = from.node_ids().collect();
@@ -21,6 +29,9 @@ pub(crate) fn prune(from: &Graph, outputs: &[ValueId]) -> Result<Graph, Problem>
     let mut graph = Graph::new(&from.name);
     let mut map = BTreeMap::new();
     for &id in from.inputs() {
+        if optional.contains(&id) && !wanted.contains(&id) {
+            continue;
+        }
         let value = from.value(id);
         let ty = value.ty.clone().ok_or_else(|| Problem::NoSuchValue(value.name.clone()))?;
         map.insert(id, graph.add_input(&value.name, ty)?);
@@ -36,9 +47,9 @@ pub(crate) fn prune(from: &Graph, outputs: &[ValueId]) -> Result<Graph, Problem>
             let name = || Problem::NoSuchValue(from.value(*input).name.clone());
             *input = *map.get(input).ok_or_else(name)?;
         }
-        for output in &mut new.outputs {
+        for (index, output) in new.outputs.iter_mut().enumerate() {
             let Some(id) = *output else { continue };
-            if !wanted.contains(&id) && node.outputs.len() > 1 {
+            if !wanted.contains(&id) && index > 0 && OPTIONAL.contains(&node.op.as_str()) {
                 *output = None;
                 continue;
             }

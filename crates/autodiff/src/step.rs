@@ -2,43 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use nearkin_onnx::{Model, Shape, Tensor, TensorType, ValueId};
+use nearkin_onnx::{Model, Tensor, ValueId};
 
+use crate::accumulate::apply;
+use crate::checkpoint::Values;
 use crate::error::{AutodiffError, Problem};
 use crate::lower::{Lowering, lower};
-use crate::optimiser::{Optimiser, Rates};
-use crate::prepare::{BatchNorm, prepare};
+use crate::mask::MaskInput;
+use crate::optimiser::Optimiser;
+use crate::prepare::{BatchNorm, Form, Prepared, is_standardisation, of_data, prepare};
+use crate::separate::separate;
 use crate::sweep::{backward, with_graph};
-
-/// A parameter that is trained.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Trainable {
-    /// The initialiser's name.
-    pub name: String,
-    /// Weight decay λ, at least 0; usually 0 for biases and normalisation.
-    pub decay: f32,
-    /// Factor on the learning rate, above 0: layer-wise decay.
-    pub rate: f32,
-}
-
-/// What a step does.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Training {
-    /// Images in a batch, at least 1.
-    pub batch: usize,
-    /// What is trained; everything else stays as it is.
-    pub trainable: Vec<Trainable>,
-    /// How it follows the gradient.
-    pub optimiser: Optimiser,
-    /// How batch normalisation is trained.
-    pub batch_norm: BatchNorm,
-    /// Scales the gradients of all parameters together down to this L2 norm, above 0.
-    pub clip_norm: Option<f32>,
-    /// Keeps a moving average of every parameter, a ← decay·a + (1 − decay)·θ; in (0, 1).
-    pub average: Option<f32>,
-    /// In which operators the step is written.
-    pub lowering: Lowering,
-}
+use crate::training::{Trainable, Training};
+use crate::update::{Parameters, Update};
 
 /// A tensor that goes from step to step.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,17 +53,29 @@ impl Scalar {
 /// The L2 norm of all gradients together, before clipping: an output of every step.
 const GRADIENT_NORM: &str = "step/gradient_norm";
 
-/// A graph that does one step.
+/// A graph that does one step, or two that do one in parts.
+///
+/// Where gradients are accumulated, `model` runs once for each micro-batch and then `apply` once;
+/// both read and write the same slots. Each is fed the slots, scalars and masks that it has inputs
+/// for, and passes on the slots that it has outputs for.
 #[derive(Clone, Debug)]
 pub struct TrainingStep {
-    /// Inputs: those of the forward graph, the scalars, the slots. Outputs: those of the forward
-    /// graph, [`TrainingStep::GRADIENT_NORM`], the slots' next values.
+    /// Inputs: those of the forward graph, the scalars, the slots, the masks. Outputs: those of the
+    /// forward graph, [`TrainingStep::GRADIENT_NORM`], the slots' next values.
+    ///
+    /// Where gradients are accumulated, it adds those of a micro-batch to slots `NAME/gradient`,
+    /// follows running statistics, and leaves the rest to `apply`.
     pub model: Model,
+    /// The optimiser's step along the mean of the accumulated gradients, which it clips and whose
+    /// norm it gives, with the accumulated gradients at zero again; none if every batch is a step.
+    pub apply: Option<Model>,
     /// What goes from step to step: parameters first, in the order they were given, then their
-    /// optimiser's state, averages, and running statistics.
+    /// optimiser's state, averages, accumulated gradients, and running statistics.
     pub slots: Vec<Slot>,
     /// What is fed anew in each step.
     pub scalars: Vec<Scalar>,
+    /// What is dropped anew in each batch or micro-batch.
+    pub masks: Vec<MaskInput>,
     optimiser: Optimiser,
 }
 
@@ -106,6 +94,15 @@ impl TrainingStep {
         };
         self.scalars.iter().map(|scalar| (scalar.input(), number(scalar))).collect()
     }
+
+    /// The masks to feed in step `t`: name, dimensions, elements in row-major order.
+    ///
+    /// They depend on `seed`, `t` and the names alone: a run that is resumed drops the same. Where
+    /// gradients are accumulated, `t` counts micro-batches.
+    pub fn masks_at(&self, seed: u64, t: u64) -> Vec<(&str, &[usize], Vec<f32>)> {
+        let drawn = |mask: &MaskInput| mask.draw(seed, t);
+        self.masks.iter().map(|m| (m.input.as_str(), m.dims.as_slice(), drawn(m))).collect()
+    }
 }
 
 /// Makes the step that lowers `loss`, a value of the forward graph `model` with one element.
@@ -122,25 +119,34 @@ pub fn training_step(
     training: &Training,
 ) -> Result<TrainingStep, AutodiffError> {
     let whole = |problem: Problem| problem.at("");
-    check(training).map_err(whole)?;
+    training.check().map_err(whole)?;
+    let model = &separate(model);
     let statistics = running_statistics(model, training.batch_norm);
     let names = training.trainable.iter().map(|parameter| parameter.name.as_str());
     let inputs: BTreeSet<&str> = names.chain(statistics.iter().map(String::as_str)).collect();
-    let mut prepared = prepare(model, training.batch, &inputs, training.batch_norm)?;
-    let find = |name: &str| {
-        let known = prepared.names.get(name).copied();
-        known.ok_or_else(|| whole(Problem::NoSuchValue(name.to_owned())))
-    };
+    // An exporter that stores equal tensors once makes one of a bias and a mean that are both 0.
+    let is_both = |parameter: &&Trainable| statistics.contains(&parameter.name);
+    if let Some(parameter) = training.trainable.iter().find(is_both) {
+        return Err(whole(Problem::Setting {
+            field: "trainable",
+            expected: "parameters that are no running statistics",
+            found: parameter.name.clone(),
+        }));
+    }
+    let Training { batch, batch_norm, ref masks, .. } = *training;
+    let Prepared { mut emit, names, statistics, masks } =
+        prepare(model, Form { batch, inputs: &inputs, batch_norm, masks })?;
+    let absent = |name: &str| whole(Problem::NoSuchValue(name.to_owned()));
+    let find = |name: &str| names.get(name).copied().ok_or_else(|| absent(name));
     let loss = find(loss)?;
     let start = |name: &str| {
         let tensor = model.graph.find(name).and_then(|id| model.graph.initialiser(id));
-        tensor.cloned().ok_or_else(|| whole(Problem::NoSuchValue(name.to_owned())))
+        tensor.cloned().ok_or_else(|| absent(name))
     };
-    let mut starts = Vec::new();
-    let mut ids = Vec::new();
-    for parameter in &training.trainable {
-        starts.push(start(&parameter.name)?);
-        ids.push(find(&parameter.name)?);
+    let mut parameters = Parameters::default();
+    for Trainable { name, .. } in &training.trainable {
+        parameters.starts.push(start(name)?);
+        parameters.ids.push(find(name)?);
     }
     let mut outputs: Vec<ValueId> = Vec::new();
     for &output in model.graph.outputs() {
@@ -149,51 +155,44 @@ pub fn training_step(
             outputs.push(id);
         }
     }
-    let e = &mut prepared.emit;
-    let mut grads = Vec::new();
-    for (parameter, grad) in training.trainable.iter().zip(backward(e, loss, &ids)?) {
+    let state = inputs.iter().filter_map(|name| names.get(*name).copied()).collect();
+    let values = Values { names: &names, state: &state };
+    let grads = backward(&mut emit, loss, &parameters.ids, &training.checkpoint, &values)?;
+    for (parameter, grad) in training.trainable.iter().zip(grads) {
         let unused = || whole(Problem::Unused { name: parameter.name.clone() });
-        grads.push(grad.ok_or_else(unused)?);
+        parameters.grads.push(grad.ok_or_else(unused)?);
     }
-    let mut build = Build { prepared, slots: Vec::new(), next: Vec::new() };
-    let scalars = build.optimise(training, &ids, grads, &starts, &mut outputs).map_err(whole)?;
-    build.statistics(&start)?;
-    let Build { prepared, slots, next } = build;
+    let mut update = Update::new(&mut emit);
+    let (apply, scalars) = match training.accumulate {
+        None => {
+            let (norm, scalars) = update.optimise(training, &parameters).map_err(whole)?;
+            outputs.push(norm);
+            (None, scalars)
+        }
+        Some(count) => {
+            update.accumulate(training, &parameters).map_err(whole)?;
+            let apply = apply(training, &parameters.starts, count).map_err(whole)?;
+            update.slots = apply.slots;
+            (Some(with_graph(model, apply.graph, Lowering::Standard)), apply.scalars)
+        }
+    };
+    for (name, next) in statistics {
+        update.slot(&name, next, start(&name)?).map_err(whole)?;
+    }
+    let Update { slots, next, .. } = update;
     outputs.extend(next);
-    let graph = lower(&prepared.emit.graph, &outputs, training.lowering).map_err(whole)?;
+    let optional = masks.iter().map(|(id, _)| *id).collect();
+    let graph = lower(&emit.graph, &outputs, &optional, training.lowering).map_err(whole)?;
+    let masks = masks.into_iter().map(|(_, mask)| mask);
+    let masks = masks.filter(|mask| graph.find(&mask.input).is_some()).collect();
     Ok(TrainingStep {
         model: with_graph(model, graph, training.lowering),
+        apply,
         slots,
         scalars,
+        masks,
         optimiser: training.optimiser,
     })
-}
-
-fn check(training: &Training) -> Result<(), Problem> {
-    training.optimiser.check()?;
-    training.lowering.check()?;
-    let wrong = |field, expected, found: String| Err(Problem::Setting { field, expected, found });
-    if training.batch == 0 {
-        return wrong("batch", "at least 1", "0".to_owned());
-    }
-    if training.trainable.is_empty() {
-        return wrong("trainable", "at least one parameter", "none".to_owned());
-    }
-    for Trainable { name, decay, rate } in &training.trainable {
-        if !(*decay >= 0.0 && decay.is_finite()) {
-            return wrong("weight decay", "at least 0", format!("{decay} of {name}"));
-        }
-        if !(*rate > 0.0 && rate.is_finite()) {
-            return wrong("learning rate factor", "above 0", format!("{rate} of {name}"));
-        }
-    }
-    if let Some(clip) = training.clip_norm.filter(|&clip| !(clip > 0.0 && clip.is_finite())) {
-        return wrong("clip_norm", "above 0", clip.to_string());
-    }
-    if let Some(keep) = training.average.filter(|&keep| !(keep > 0.0 && keep < 1.0)) {
-        return wrong("average", "above 0 and below 1", keep.to_string());
-    }
-    Ok(())
 }
 
 /// Names of the running statistics that a step changes.
@@ -201,120 +200,13 @@ fn running_statistics(model: &Model, batch_norm: BatchNorm) -> Vec<String> {
     if batch_norm == BatchNorm::Frozen {
         return Vec::new();
     }
-    let norms = model.graph.nodes().iter().filter(|node| node.op == "BatchNormalization");
+    let of_data = of_data(&model.graph);
+    let norms = model
+        .graph
+        .nodes()
+        .iter()
+        .filter(|node| node.op == "BatchNormalization" && !is_standardisation(node, &of_data));
     let statistics = norms.flat_map(|node| node.inputs.iter().skip(3).take(2).flatten());
     let fixed = statistics.filter(|id| model.graph.initialiser(**id).is_some());
     fixed.map(|&id| model.graph.value(id).name.clone()).collect()
-}
-
-struct Build {
-    prepared: crate::prepare::Prepared,
-    slots: Vec<Slot>,
-    next: Vec<ValueId>,
-}
-
-impl Build {
-    fn optimise(
-        &mut self,
-        training: &Training,
-        parameters: &[ValueId],
-        grads: Vec<ValueId>,
-        starts: &[Tensor],
-        outputs: &mut Vec<ValueId>,
-    ) -> Result<Vec<Scalar>, Problem> {
-        let e = &mut self.prepared.emit;
-        e.set_prefix("step");
-        let mut squares = Vec::new();
-        for &grad in &grads {
-            squares.push(e.op(
-                "ReduceSumSquare",
-                &[grad],
-                vec![crate::emit::attr("keepdims", 0i64)],
-            )?);
-        }
-        let mut sum = squares[0];
-        for &square in &squares[1..] {
-            sum = e.add(sum, square)?;
-        }
-        let norm = e.op("Sqrt", &[sum], vec![])?;
-        outputs.push(e.output(norm, GRADIENT_NORM)?);
-        let grads = match training.clip_norm {
-            None => grads,
-            Some(limit) => {
-                // PyTorch's rule: limit / (norm + 1e-6), at most 1.
-                let (limit, small, one) = (e.scalar(limit)?, e.scalar(1e-6)?, e.scalar(1.0)?);
-                let shifted = e.add(norm, small)?;
-                let ratio = e.div(limit, shifted)?;
-                let factor = e.op("Min", &[ratio, one], vec![])?;
-                grads.into_iter().map(|grad| e.mul(grad, factor)).collect::<Result<_, _>>()?
-            }
-        };
-        let mut scalars = vec![Scalar::LearningRate];
-        let scalar = || TensorType::f32(Shape::known(&[]));
-        let learning_rate = e.graph.add_input(Scalar::LearningRate.input(), scalar())?;
-        let mut corrections = None;
-        if training.optimiser.corrected_betas().is_some() {
-            let pair = [Scalar::FirstCorrection, Scalar::SecondCorrection];
-            scalars.extend(pair);
-            let first = e.graph.add_input(pair[0].input(), scalar())?;
-            corrections = Some((first, e.graph.add_input(pair[1].input(), scalar())?));
-        }
-        let rates = Rates { learning_rate, corrections };
-        let (mut states, mut averages) = (Vec::new(), Vec::new());
-        for (i, parameter) in training.trainable.iter().enumerate() {
-            let Trainable { name, decay, rate } = parameter;
-            let e = &mut self.prepared.emit;
-            let zero = || {
-                let count = starts[i].count().unwrap_or_default();
-                Tensor::from_f32(starts[i].dims.clone(), &vec![0.0; count]).ok_or(Problem::NoOutput)
-            };
-            let mut state = Vec::new();
-            for kept in training.optimiser.state() {
-                let ty = TensorType::f32(Shape::known(&starts[i].dims));
-                state.push(e.graph.add_input(&format!("{name}/{kept}"), ty)?);
-            }
-            let (next, new_state) = training.optimiser.update(
-                e,
-                parameters[i],
-                grads[i],
-                &state,
-                &rates,
-                (*decay, *rate),
-            )?;
-            self.slot(name.clone(), next, starts[i].clone())?;
-            for (kept, new) in training.optimiser.state().iter().zip(new_state) {
-                states.push((format!("{name}/{kept}"), new, zero()?));
-            }
-            if let Some(keep) = training.average {
-                let e = &mut self.prepared.emit;
-                let input = format!("{name}/average");
-                let ty = TensorType::f32(Shape::known(&starts[i].dims));
-                let old = e.graph.add_input(&input, ty)?;
-                let (old, new) = (e.scale(old, keep)?, e.scale(next, 1.0 - keep)?);
-                averages.push((input, e.add(old, new)?, starts[i].clone()));
-            }
-        }
-        for (input, next, start) in states.into_iter().chain(averages) {
-            self.slot(input, next, start)?;
-        }
-        Ok(scalars)
-    }
-
-    fn statistics(
-        &mut self,
-        start: &impl Fn(&str) -> Result<Tensor, AutodiffError>,
-    ) -> Result<(), AutodiffError> {
-        for (name, next) in std::mem::take(&mut self.prepared.statistics) {
-            let start = start(&name)?;
-            self.slot(name, next, start).map_err(|problem| problem.at(""))?;
-        }
-        Ok(())
-    }
-
-    fn slot(&mut self, input: String, next: ValueId, start: Tensor) -> Result<(), Problem> {
-        let output = format!("next/{input}");
-        self.next.push(self.prepared.emit.output(next, &output)?);
-        self.slots.push(Slot { input, output, start });
-        Ok(())
-    }
 }

@@ -4,17 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nearkin_onnx::{ElementType, Model, ValueId};
 
+use crate::checkpoint::{Checkpoint, Recompute, Values};
 use crate::emit::Emit;
 use crate::error::{AutodiffError, Problem};
 use crate::lower::{Lowering, lower};
-use crate::prepare::{BatchNorm, prepare};
+use crate::prepare::{BatchNorm, Form, prepare};
 use crate::rules::{self, Call};
+use crate::separate::separate;
 
 /// Emits the gradients of `loss` with respect to `wrt`; none for what it does not depend on.
 pub(crate) fn backward(
     e: &mut Emit,
     loss: ValueId,
     wrt: &[ValueId],
+    checkpoint: &Checkpoint,
+    values: &Values<'_>,
 ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
     let name = e.graph.value(loss).name.clone();
     let dims = e.dims(loss).map_err(|problem| problem.at(""))?;
@@ -35,7 +39,9 @@ pub(crate) fn backward(
         let one = e.scalar(1.0).and_then(|one| e.reshape(one, &dims));
         grads.insert(loss, vec![one.map_err(|problem| problem.at(""))?]);
     }
-    for &id in forward.iter().rev() {
+    let mut plan = Recompute::plan(e, forward.clone(), &depends, checkpoint, values)
+        .map_err(|problem| problem.at(""))?;
+    for (position, &id) in forward.iter().enumerate().rev() {
         let node = e.graph.node(id).clone();
         let place = || node.describe();
         let needs: Vec<bool> =
@@ -48,12 +54,11 @@ pub(crate) fn backward(
             let parts = output.and_then(|id| grads.get(&id)).cloned().unwrap_or_default();
             arrived.push(total(e, &parts).map_err(|problem| problem.at(place()))?);
         }
-        if arrived.iter().all(Option::is_none) {
-            continue;
-        }
-        let call = Call { node, grads: arrived, needs };
-        let given = rules::run(e, &call).map_err(|problem| problem.at(call.node.describe()))?;
-        for ((input, grad), needed) in call.node.inputs.iter().zip(given).zip(&call.needs) {
+        let Some(&first) = arrived.iter().flatten().next() else { continue };
+        let late = plan.node(e, position, first).map_err(|problem| problem.at(place()))?;
+        let call = Call { node: late, grads: arrived, needs };
+        let given = rules::run(e, &call).map_err(|problem| problem.at(place()))?;
+        for ((input, grad), needed) in node.inputs.iter().zip(given).zip(&call.needs) {
             if let (Some(input), Some(grad), true) = (input, grad, needed) {
                 grads.entry(*input).or_default().push(grad);
             }
@@ -100,8 +105,10 @@ pub fn gradients(
     batch: usize,
     batch_norm: BatchNorm,
 ) -> Result<Gradients, AutodiffError> {
+    let model = &separate(model);
     let inputs: BTreeSet<&str> = wrt.iter().copied().collect();
-    let mut prepared = prepare(model, batch, &inputs, batch_norm)?;
+    let form = Form { batch, inputs: &inputs, batch_norm, masks: &[] };
+    let mut prepared = prepare(model, form)?;
     let find = |name: &str| {
         let known = prepared.names.get(name).copied();
         known.ok_or_else(|| Problem::NoSuchValue(name.to_owned()).at(""))
@@ -116,7 +123,8 @@ pub fn gradients(
         }
     }
     let e = &mut prepared.emit;
-    let grads = backward(e, loss, &ids)?;
+    let values = Values { names: &prepared.names, state: &BTreeSet::new() };
+    let grads = backward(e, loss, &ids, &Checkpoint::Off, &values)?;
     let mut names = Vec::new();
     for (name, grad) in wrt.iter().zip(grads) {
         let grad = grad.ok_or_else(|| Problem::Unused { name: (*name).to_owned() }.at(""))?;
@@ -125,8 +133,8 @@ pub fn gradients(
         names.push(output);
     }
     let lowering = Lowering::Standard;
-    let graph =
-        lower(&prepared.emit.graph, &outputs, lowering).map_err(|problem| problem.at(""))?;
+    let graph = lower(&prepared.emit.graph, &outputs, &BTreeSet::new(), lowering)
+        .map_err(|problem| problem.at(""))?;
     Ok(Gradients { model: with_graph(model, graph, lowering), outputs: names })
 }
 

@@ -7,9 +7,9 @@ mod common;
 use common::{append_loss, check, input, numbers, op};
 use ndarray::ArrayD;
 use nearkin_autodiff::{
-    BatchNorm, Lowering, Optimiser, Problem, Trainable, Training, gradients, training_step,
+    BatchNorm, Optimiser, Problem, Trainable, Training, gradients, training_step,
 };
-use nearkin_onnx::{Graph, Model, Node, Tensor, ValueId};
+use nearkin_onnx::{Einsum, ElementType, Graph, Model, Node, Tensor, ValueId};
 use nearkin_testkit::interpreter::interpret;
 
 fn model(build: impl Fn(&mut Graph) -> ValueId) -> Model {
@@ -48,6 +48,100 @@ fn functions_of_one_input() {
     }
 }
 
+#[test]
+fn a_cast_between_equal_types_passes_the_gradient_and_one_to_f64_stops_it() {
+    for (to, slope) in [(ElementType::Float, 1.0), (ElementType::Double, 0.0)] {
+        let model = model(|g| {
+            let x = input(g, "x", &[2]);
+            let cast =
+                |to: ElementType, x| Node::new("Cast", &[x]).with("to", i64::from(to.code()));
+            let y = node(g, cast(to, x), "there");
+            let y = node(g, cast(ElementType::Float, y), "back");
+            op(g, "Add", &[x, y], "y")
+        });
+        let found = gradients(&model, "loss", &["x"], 2, BatchNorm::Frozen).unwrap();
+        let out = interpret(&found.model.graph, &[("x", numbers(&[2], 1))]).unwrap();
+        assert_eq!(
+            out["gradient/x"].as_slice(),
+            Some(&[-0.5 * (1.0 + slope), 0.375 * (1.0 + slope)][..])
+        );
+    }
+}
+
+/// A label that is summed alone, one that all inputs share, and three inputs.
+#[test]
+fn sums_of_products_by_labels() {
+    for equation in ["nab,bc->nac", "nab,nb", "nab,c->nc", "nab,bc,ac->n", "nab->bna"] {
+        let labels = Einsum::parse(equation).unwrap();
+        let size = |label: &char| match label {
+            'n' => 2,
+            'a' => 3,
+            'b' => 4,
+            _ => 5,
+        };
+        let dims: Vec<Vec<usize>> =
+            labels.inputs.iter().map(|part| part.iter().map(size).collect()).collect();
+        let names = ["x", "y", "z"];
+        let model = model(|g| {
+            let inputs: Vec<_> =
+                dims.iter().zip(names).map(|(dims, name)| input(g, name, dims)).collect();
+            let text = nearkin_onnx::AttributeValue::String(equation.into());
+            node(g, Node::new("Einsum", &inputs).with("equation", text), "product")
+        });
+        let feeds: Vec<_> = dims
+            .iter()
+            .zip(names)
+            .enumerate()
+            .map(|(i, (dims, name))| (name, numbers(dims, 20 + i as u64)))
+            .collect();
+        check(&model, &names[..dims.len()], &feeds, BatchNorm::Frozen);
+    }
+}
+
+#[test]
+fn parts_taken_and_put_by_lists_of_indices() {
+    let chosen = |g: &mut Graph| {
+        let values = Tensor::from_i64(vec![3, 2], &[0, 1, 1, -1, 0, 1]).unwrap();
+        g.add_initialiser("chosen", values).unwrap()
+    };
+    let x = ("x", numbers(&[2, 3, 2], 1));
+    let taken = model(|g| {
+        let (x, chosen) = (input(g, "x", &[2, 3, 2]), chosen(g));
+        op(g, "GatherND", &[x, chosen], "y")
+    });
+    check(&taken, &["x"], std::slice::from_ref(&x), BatchNorm::Frozen);
+    for reduction in ["none", "add"] {
+        // Only a sum may name one place twice.
+        let count = if reduction == "add" { 3 } else { 2 };
+        let put = model(|g| {
+            let (x, u) = (input(g, "x", &[2, 3, 2]), input(g, "u", &[count, 2]));
+            let values = Tensor::from_i64(vec![count, 2], &[0, 1, 1, -1, 0, 1][..2 * count]);
+            let chosen = g.add_initialiser("chosen", values.unwrap()).unwrap();
+            node(g, Node::new("ScatterND", &[x, chosen, u]).with("reduction", reduction), "y")
+        });
+        let feeds = [x.clone(), ("u", numbers(&[count, 2], 2))];
+        check(&put, &["x", "u"], &feeds, BatchNorm::Frozen);
+    }
+}
+
+#[test]
+fn blocks_of_pixels_as_channels_and_back() {
+    for (op, mode, channels) in
+        [("DepthToSpace", "DCR", 8), ("DepthToSpace", "CRD", 8), ("SpaceToDepth", "DCR", 2)]
+    {
+        let model = model(|g| {
+            let x = input(g, "x", &[2, channels, 4, 2]);
+            let mut block = Node::new(op, &[x]).with("blocksize", 2i64);
+            if op == "DepthToSpace" {
+                block = block.with("mode", mode);
+            }
+            node(g, block, "moved")
+        });
+        let x = numbers(&[2, channels, 4, 2], 3);
+        check(&model, &["x"], &[("x", x)], BatchNorm::Frozen);
+    }
+}
+
 /// Strides, pads, dilations and groups whose windows do and do not reach the last pixel.
 #[test]
 fn convolutions_of_every_shape() {
@@ -79,6 +173,31 @@ fn convolutions_of_every_shape() {
         let x = numbers(&[2, inputs, image, image], 5);
         check(&model, &["x", "w", "b"], &[("x", x)], BatchNorm::Frozen);
     }
+}
+
+/// ONNX Runtime 1.31 runs a step with `axes` wrongly where a transpose stands beside the padding.
+#[test]
+fn padding_of_some_axes_is_written_as_padding_of_all() {
+    let model = model(|g| {
+        let x = input(g, "x", &[2, 3, 4]);
+        let constant = |g: &mut Graph, name: &str, values: &[i64]| {
+            let tensor = Tensor::from_i64(vec![values.len()], values).unwrap();
+            g.add_initialiser(name, tensor).unwrap()
+        };
+        let (pads, axes) = (constant(g, "pads", &[1, 0, 0, 2]), constant(g, "axes", &[-1, 1]));
+        let mut pad = Node::new("Pad", &[x, pads]);
+        pad.inputs.extend([None, Some(axes)]);
+        node(g, pad, "y")
+    });
+    let x = numbers(&[2, 3, 4], 1);
+    check(&model, &["x"], &[("x", x.clone())], BatchNorm::Frozen);
+    let found = gradients(&model, "loss", &["x"], 2, BatchNorm::Frozen).unwrap().model.graph;
+    let pad = found.nodes().iter().find(|node| node.op == "Pad").unwrap();
+    assert!(pad.inputs.get(3).copied().flatten().is_none());
+    let pads = found.initialiser(pad.inputs[1].unwrap()).unwrap();
+    assert_eq!(pads.to_i64().unwrap(), [0, 0, 1, 0, 2, 0]);
+    let loss = |graph: &Graph| interpret(graph, &[("x", x.clone())]).unwrap()["loss"].sum();
+    assert!((loss(&found) - loss(&model.graph)).abs() < 1e-12);
 }
 
 /// x → batch normalisation → ReLU, with its parameters and running statistics.
@@ -130,15 +249,7 @@ const fn sgd(momentum: f32) -> Optimiser {
 
 fn training(names: &[&str], optimiser: Optimiser) -> Training {
     let parameter = |name: &&str| Trainable { name: (*name).to_owned(), decay: 0.0, rate: 1.0 };
-    Training {
-        batch: 3,
-        trainable: names.iter().map(parameter).collect(),
-        optimiser,
-        batch_norm: BatchNorm::OfBatch,
-        clip_norm: None,
-        average: None,
-        lowering: Lowering::Standard,
-    }
+    Training::new(3, names.iter().map(parameter).collect(), optimiser)
 }
 
 /// Runs one step; slots are fed their start.

@@ -13,7 +13,7 @@ use nearkin_bench::suite::SuiteError;
 
 use crate::engine_arguments::EngineArguments;
 use crate::exit::{Exit, Failure, OrExit as _};
-use crate::{Ended, interrupt, output};
+use crate::{Ended, interrupt, output, train};
 
 /// Compare architectures on real images: accuracy, memory, latency, throughput.
 ///
@@ -27,14 +27,15 @@ use crate::{Ended, interrupt, output};
     nearkin bench --runtime tract --threads 1      another engine\n  \
     nearkin bench --out results --json all.json    choose where results go\n  \
     nearkin bench --data photos/                   your images, each variant's own transform\n  \
-    nearkin bench --out results --resume           go on after an interruption\n\n\
+    nearkin bench --out results --resume           go on after an interruption\n  \
+    nearkin bench --suite graph-value              trainings with a graph and without; goes on where it was left\n\n\
     A suite is a TOML file; benchmarks/suites/quick.toml of the repository shows every key.\n\
     A data set may be a folder for each class, IDX files, CIFAR, Pascal VOC (its objects), ImageNet,\n\
     tar shards, or a table of paths and labels; `nearkin data list PATH` shows what is found.\n\
     The result folder holds results.jsonl (one line per case, the environment in the first),\n\
     results.md, results.csv and the log of each case. Exit codes: nearkin --help.")]
 pub(crate) struct Arguments {
-    /// A built-in suite (quick, photos) or the path of a suite file [default: photos with --data,
+    /// A built-in suite (quick, photos, graph-value) or the path of a suite file [default: photos with --data,
     /// else quick].
     #[arg(long, value_name = "NAME|FILE")]
     suite: Option<String>,
@@ -110,6 +111,11 @@ fn share(text: &str) -> Result<f64, String> {
 impl Arguments {
     pub(crate) fn run(&self, quiet: bool) -> Ended {
         let interrupted = interrupt::flag();
+        if let Some(name) = self.suite.as_deref().filter(|name| train::suite::is_training(name)) {
+            let folder = self.out.clone().unwrap_or_else(|| PathBuf::from("nearkin-results"));
+            let options = self.engine.options();
+            return train::suite::run(name, &folder, &self.arch, &options, quiet, interrupted);
+        }
         let program = std::env::current_exe()
             .context("cannot find this program's own file, to start it for each case")
             .or_exit(Exit::Unavailable)?;

@@ -15,8 +15,17 @@ use crate::parquet_rows::read_parquet_rows;
 use crate::walk::own_name;
 use crate::{Format, ListedPart, Listing, Quarantined, Sample, Split};
 
-pub(crate) const PATH_COLUMNS: [&str; 8] =
-    ["path", "filepath", "file_path", "image_path", "file_name", "filename", "file", "image"];
+pub(crate) const PATH_COLUMNS: [&str; 9] = [
+    "path",
+    "filepath",
+    "file_path",
+    "image_path",
+    "file_name",
+    "filename",
+    "file",
+    "image",
+    "name",
+];
 pub(crate) const LABEL_COLUMNS: [&str; 4] = ["label", "labels", "class", "target"];
 pub(crate) const SPLIT_COLUMNS: [&str; 2] = ["split", "subset"];
 

@@ -2,7 +2,7 @@
 
 use crate::best::Best;
 use crate::frame::Frame;
-use crate::kernel::Hit;
+use crate::kernel::of_place;
 use crate::points::Points;
 use crate::side::Side;
 
@@ -28,15 +28,24 @@ impl Search<'_> {
         2 * k + 32
     }
 
-    fn rank(&self, query: usize, point: u32) -> f64 {
+    pub(crate) fn rank(&self, query: usize, point: u32) -> f64 {
         let (x, y) = (self.queries.row(query), self.points.row(point as usize));
         self.frame.distance.rank(x, y)
+    }
+
+    /// The lower bound of a candidate's score.
+    #[inline]
+    pub(crate) fn lower(&self, (upper, point): (f32, u32)) -> f32 {
+        upper - self.frame.spreads.get(point as usize).copied().unwrap_or_default()
     }
 
     fn is_left_out(&self, query: usize, point: usize) -> bool {
         self.own == Own::IsLeftOut && query == point
     }
 }
+
+/// Candidates that a row has room for from the start, at most.
+const MOST_AT_ONCE: usize = 512;
 
 /// Consecutive rows of a search.
 pub(crate) struct Rows {
@@ -45,15 +54,19 @@ pub(crate) struct Rows {
     /// Of each row: no point with a lower upper bound can be among its k nearest. Padded to whole panels
     /// with infinity, so that the kernel may read past the end.
     pub(crate) thresholds: Vec<f32>,
-    rows: Vec<Row>,
+    pub(crate) rows: Vec<Row>,
+    /// Lower bounds of scores, for the search of k.
+    pub(crate) keys: Vec<u32>,
 }
 
-struct Row {
+pub(crate) struct Row {
     /// (upper bound of the score, point).
-    candidates: Vec<(f32, u32)>,
+    pub(crate) candidates: Vec<(f32, u32)>,
     /// ‖x′‖², which the row's bounds depend on.
-    square: f64,
-    best: Best,
+    pub(crate) square: f64,
+    pub(crate) best: Best,
+    /// The lower bound that the threshold was guessed from, if it was: see [`crate::alike`].
+    pub(crate) guess: f32,
 }
 
 impl Rows {
@@ -86,14 +99,16 @@ impl Rows {
             } else {
                 zeros.iter().take(search.k + 1).for_each(|&point| push(point as usize));
             }
-            rows.push(Row { candidates: Vec::new(), square: side.squares[local], best });
+            let candidates = Vec::with_capacity(Search::capacity(search.k).min(MOST_AT_ONCE));
+            let square = side.squares[local];
+            rows.push(Row { candidates, square, best, guess: f32::MIN });
         }
-        Self { first: side.first + first, thresholds, rows }
+        Self { first: side.first + first, thresholds, rows, keys: Vec::new() }
     }
 
     /// No rows: what is left of those that are finished.
     pub(crate) fn empty(first: usize) -> Self {
-        Self { first, thresholds: Vec::new(), rows: Vec::new() }
+        Self { first, thresholds: Vec::new(), rows: Vec::new(), keys: Vec::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -108,6 +123,8 @@ impl Rows {
         }
         let candidates = &mut self.rows[row].candidates;
         candidates.push((upper, point));
+        // Rows take turns: without a word the next line comes only when it is written to.
+        crate::exact::prefetch_at(candidates.as_ptr().wrapping_add(candidates.len() + 8));
         if candidates.len() >= Search::capacity(search.k) {
             self.prune(search, row);
         }
@@ -125,12 +142,10 @@ impl Rows {
         tile: &TileHits<'_>,
         offsets: &[f32],
     ) {
-        for hit in tile.hits {
-            let scores = usize::from(hit.row) * tile.width;
-            for column in bits(hit.by_row, hit.column) {
-                let upper = tile.scores[scores + column] - offsets[column];
-                self.offer(search, row + usize::from(hit.row), upper, (point + column) as u32);
-            }
+        for &place in tile.places {
+            let (own, column) = of_place(place);
+            let upper = tile.scores[own * tile.width + column] - offsets[column];
+            self.offer(search, row + own, upper, (point + column) as u32);
         }
     }
 
@@ -146,12 +161,10 @@ impl Rows {
         tile: &TileHits<'_>,
         offsets: &[f32],
     ) {
-        for hit in tile.hits {
-            let own = usize::from(hit.row);
-            for column in bits(hit.by_column, hit.column) {
-                let upper = tile.scores[own * tile.width + column] - offsets[own];
-                self.offer(search, row + column, upper, (point + own) as u32);
-            }
+        for &place in tile.places {
+            let (own, column) = of_place(place);
+            let upper = tile.scores[own * tile.width + column] - offsets[own];
+            self.offer(search, row + column, upper, (point + own) as u32);
         }
     }
 
@@ -164,31 +177,40 @@ impl Rows {
     }
 
     /// Raises the threshold to what the k-th best lower bound allows.
-    fn narrow(&mut self, search: &Search<'_>, row: usize) {
+    pub(crate) fn narrow(&mut self, search: &Search<'_>, row: usize) {
         let Row { candidates, square, .. } = &mut self.rows[row];
         if candidates.len() < search.k {
             return;
         }
-        let spreads = &search.frame.spreads;
-        let lower = |&(upper, point): &(f32, u32)| {
-            upper - spreads.get(point as usize).copied().unwrap_or_default()
-        };
-        let mut lowers: Vec<f32> = candidates.iter().map(lower).collect();
-        let (_, kth, _) = lowers.select_nth_unstable_by(search.k - 1, |a, b| b.total_cmp(a));
-        let raised = search.frame.threshold(f64::from(*kth), *square);
+        self.keys.clear();
+        self.keys.extend(candidates.iter().map(|&entry| !key(search.lower(entry))));
+        let (_, &mut kth, _) = self.keys.select_nth_unstable(search.k - 1);
+        let raised = search.frame.threshold(f64::from(of_key(!kth)), *square);
         let threshold = &mut self.thresholds[row];
         *threshold = threshold.max(raised);
-        candidates.retain(|&(upper, _)| upper >= *threshold);
+        // Kept without a branch that no one can foresee.
+        let mut length = 0;
+        for at in 0..candidates.len() {
+            candidates[length] = candidates[at];
+            length += usize::from(candidates[at].0 >= *threshold);
+        }
+        candidates.truncate(length);
     }
 
     /// Ranks all candidates directly.
-    fn settle(&mut self, search: &Search<'_>, row: usize) {
+    pub(crate) fn settle(&mut self, search: &Search<'_>, row: usize) {
         self.narrow(search, row);
         let query = self.first + row;
-        let Row { candidates, square, best } = &mut self.rows[row];
-        for (_, point) in candidates.drain(..) {
+        let Row { candidates, square, best, .. } = &mut self.rows[row];
+        let mut points = candidates.iter().map(|&(_, point)| point).peekable();
+        while let Some(point) = points.next() {
+            // Rows of points lie anywhere in memory: the next one is on its way while this one is ranked.
+            if let Some(&next) = points.peek() {
+                crate::exact::prefetch(search.points.row(next as usize));
+            }
             best.push(search.rank(query, point), point);
         }
+        candidates.clear();
         if let Some(rank) = best.kth() {
             let raised = search.frame.threshold(search.frame.score(rank, *square), *square);
             self.thresholds[row] = self.thresholds[row].max(raised);
@@ -211,63 +233,6 @@ impl Rows {
             .collect()
     }
 
-    /// The k nearest of every row in an order that is exact but within runs of points that are all alike the row, or
-    /// all unlike it: bounds decide, and only runs of both kinds are ranked directly. The first numbers mean nothing.
-    pub(crate) fn finish_alike(
-        &mut self,
-        search: &Search<'_>,
-        is_alike: &(dyn Fn(usize, u32) -> bool + Sync),
-    ) -> Vec<Vec<(f64, u32)>> {
-        (0..self.len())
-            .map(|row| {
-                self.narrow(search, row);
-                let query = self.first + row;
-                let Row { candidates, square, best } = &mut self.rows[row];
-                let best = std::mem::replace(best, Best::new(search.k));
-                let known = best.into_sorted().into_iter().map(|(rank, point)| {
-                    let score = search.frame.score(rank, *square) as f32;
-                    (score, score, point)
-                });
-                let spreads = &search.frame.spreads;
-                let bounded = std::mem::take(candidates).into_iter().map(|(upper, point)| {
-                    let spread = spreads.get(point as usize).copied().unwrap_or_default();
-                    (upper, upper - spread, point)
-                });
-                let mut all: Vec<(f32, f32, u32)> = known.chain(bounded).collect();
-                all.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.2.cmp(&b.2)));
-                let mut near = Vec::with_capacity(search.k + 8);
-                let mut rest = &all[..];
-                while near.len() < search.k && !rest.is_empty() {
-                    let (mut length, mut lowest) = (0, f32::INFINITY);
-                    while let Some(&(upper, lower, _)) = rest.get(length) {
-                        // Surely behind all of the run, as are those that follow.
-                        if length > 0 && upper < search.frame.threshold(f64::from(lowest), *square)
-                        {
-                            break;
-                        }
-                        lowest = lowest.min(lower);
-                        length += 1;
-                    }
-                    let (run, others) = rest.split_at(length);
-                    rest = others;
-                    let start = near.len();
-                    near.extend(run.iter().map(|&(_, _, point)| (0.0, point)));
-                    let alike = is_alike(query, run[0].2);
-                    if run.iter().any(|&(_, _, point)| is_alike(query, point) != alike) {
-                        for entry in &mut near[start..] {
-                            entry.0 = search.rank(query, entry.1);
-                        }
-                        near[start..].sort_unstable_by(|a: &(f64, u32), b: &(f64, u32)| {
-                            a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
-                        });
-                    }
-                }
-                near.truncate(search.k);
-                near
-            })
-            .collect()
-    }
-
     /// Enters neighbours that were settled before.
     pub(crate) fn restore(&mut self, search: &Search<'_>, row: usize, near: &[(f64, u32)]) {
         self.rows[row].best = Best::new(search.k);
@@ -276,9 +241,23 @@ impl Rows {
     }
 }
 
+/// Integers in the order of the numbers: sorted and searched sooner.
+#[inline]
+pub(crate) fn key(value: f32) -> u32 {
+    let bits = value.to_bits();
+    bits ^ ((bits.cast_signed() >> 31).cast_unsigned() | 1 << 31)
+}
+
+/// The number that has this [`key`].
+#[inline]
+pub(crate) fn of_key(key: u32) -> f32 {
+    f32::from_bits(if key >> 31 == 1 { key ^ 1 << 31 } else { !key })
+}
+
 /// A tile's scores and which of them passed.
 pub(crate) struct TileHits<'a> {
-    pub(crate) hits: &'a [Hit],
+    /// See [`crate::kernel::place`].
+    pub(crate) places: &'a [u32],
     pub(crate) scores: &'a [f32],
     pub(crate) width: usize,
 }
@@ -290,4 +269,18 @@ pub(crate) fn bits(mut set: u16, first: u16) -> impl Iterator<Item = usize> {
         set &= set - 1;
         Some(usize::from(first) + bit)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_in_the_order_of_the_numbers() {
+        let values = [f32::MIN, -2.5, -1e-40, -0.0, 0.0, 1e-40, 1.0, 1.000_000_1, f32::INFINITY];
+        for pair in values.windows(2) {
+            assert!(key(pair[0]) < key(pair[1]));
+        }
+        assert!(values.iter().all(|v| of_key(key(*v)).to_bits() == v.to_bits()));
+    }
 }

@@ -35,3 +35,22 @@ fn rank_avx512(distance: Distance, x: &[f32], y: &[f32]) -> f64 {
 fn rank_avx2(distance: Distance, x: &[f32], y: &[f32]) -> f64 {
     distance.rank_here(x, y)
 }
+
+/// Asks for a row that is ranked soon.
+#[inline]
+pub(crate) fn prefetch(row: &[f32]) {
+    row.chunks(16).take(64).for_each(|line| prefetch_at(line.as_ptr()));
+}
+
+/// Asks for the line at an address, which may be any; nothing where that cannot be said.
+#[inline]
+pub(crate) fn prefetch_at<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: SSE is part of x86-64, and a prefetch reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}

@@ -17,8 +17,9 @@ pub(crate) const MAX_WIDTH: usize = 1 << 18;
 ///
 /// **Products.** For rows x′ = scale (x − mean) in f32 with squares X, Y let s = x′·y′ − Y/2 (without Y/2
 /// for inner products, which are not moved either). Then 2 s = X − ‖x′ − y′‖². With u = 2⁻²⁴ the computed
-/// score errs by less than (d/2 + 4) u (X + Y) (1 + d u): d/2 from the product's d roundings in any
-/// order, the rest from rounding x′, y′, Y/2 and the difference. `factor` is larger for every d ≤ 2¹⁸.
+/// score errs by less than (r/2 + 5) u (X + Y) (1 + r u): r/2 from the r roundings of a sum that the kernel forms in
+/// chunks, the rest from rounding products where these are not fused, x′, y′, Y/2 and the difference. `factor`
+/// is larger for every d ≤ 2¹⁸.
 ///
 /// **Sums of like signs** (Manhattan, χ², histogram intersection). Rows are scaled by a power of two,
 /// which is exact. A sum errs by `relative` of itself: its roundings, and up to 10 in a term.
@@ -67,7 +68,7 @@ impl Frame {
             width,
             mean: if moves { mean(points, distance) } else { Vec::new() },
             scale: 1.0,
-            factor: (0.6 * width as f64 + 8.0) * (-24_f64).exp2(),
+            factor: (0.6 * Kernel::roundings(term, width) + 8.0) * (-24_f64).exp2(),
             relative: (Kernel::roundings(term, width) + 12.0) * (-24_f64).exp2() * 1.01,
             absolute: width as f64 * (-118_f64).exp2(),
             spreads: Vec::new(),
@@ -115,9 +116,7 @@ impl Frame {
                 if self.term != Term::Product {
                     return f64::from(x.iter().fold(0.0_f32, |most, v| most.max(v.abs())));
                 }
-                let mut square = 0.0;
-                self.moved(x, |_, v| square += v * v);
-                square
+                self.square(x)
             })
             .collect()
     }
@@ -132,6 +131,42 @@ impl Frame {
             let columns = x.iter().zip(&self.mean).enumerate();
             columns.for_each(|(k, (&v, mean))| take(k, factor * f64::from(v) - mean));
         }
+    }
+
+    /// What rows are multiplied by before they are moved.
+    pub(crate) fn unit(&self, x: &[f32]) -> f64 {
+        if self.mean.is_empty() { 1.0 } else { unit_factor(x, self.distance) }
+    }
+
+    /// Some columns of x, from `first` on, moved and scaled.
+    pub(crate) fn place(&self, x: &[f32], first: usize, unit: f64, placed: &mut [f32]) {
+        if self.mean.is_empty() {
+            placed.iter_mut().zip(x).for_each(|(to, &v)| *to = (self.scale * f64::from(v)) as f32);
+        } else {
+            let columns = x.iter().zip(&self.mean[first..]);
+            placed.iter_mut().zip(columns).for_each(|(to, (&v, mean))| {
+                *to = (self.scale * (unit * f64::from(v) - mean)) as f32;
+            });
+        }
+    }
+
+    /// ‖x‖² after the move, not scaled, in lanes that do not wait for each other.
+    fn square(&self, x: &[f32]) -> f64 {
+        const LANES: usize = 16;
+        let unit = self.unit(x);
+        let zeros = [0.0; LANES];
+        let mut sums = [0.0; LANES];
+        for (chunk, x) in x.chunks(LANES).enumerate() {
+            let mean = match &self.mean[..] {
+                [] => &zeros[..],
+                mean => &mean[chunk * LANES..],
+            };
+            for ((sum, &v), mean) in sums.iter_mut().zip(x).zip(mean) {
+                let v = unit * f64::from(v) - mean;
+                *sum += v * v;
+            }
+        }
+        sums.iter().sum()
     }
 
     /// The score, less what depends on the point alone, that belongs to a rank of [`Distance::rank`]
@@ -172,6 +207,18 @@ impl Frame {
     }
 }
 
+/// Σ x², in f64.
+pub(crate) fn sum_of_squares(x: &[f32]) -> f64 {
+    const LANES: usize = 16;
+    let mut sums = [0.0; LANES];
+    for x in x.chunks(LANES) {
+        for (sum, &v) in sums.iter_mut().zip(x) {
+            *sum += f64::from(v) * f64::from(v);
+        }
+    }
+    sums.iter().sum()
+}
+
 /// The mean row; of unit vectors for cosine. Partial sums have fixed sizes: no thread count shows.
 fn mean(points: &Points<'_>, distance: Distance) -> Vec<f64> {
     const ROWS: usize = 1024;
@@ -204,6 +251,6 @@ fn unit_factor(x: &[f32], distance: Distance) -> f64 {
     if distance != Distance::Cosine {
         return 1.0;
     }
-    let square: f64 = x.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+    let square = sum_of_squares(x);
     if square > 0.0 { square.sqrt().recip() } else { 0.0 }
 }

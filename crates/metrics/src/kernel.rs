@@ -71,6 +71,18 @@ pub(crate) struct Hit {
     pub(crate) by_column: u16,
 }
 
+/// A row and a column of a tile in one number.
+#[inline]
+pub(crate) fn place(row: u32, column: u32) -> u32 {
+    row << 8 | column
+}
+
+/// The (row, column) of a [`place`].
+#[inline]
+pub(crate) fn of_place(place: u32) -> (usize, usize) {
+    ((place >> 8) as usize, (place & 0xff) as usize)
+}
+
 /// What scores are compared with: row i keeps s − `right_offsets`ⱼ ≥ `row_thresholds`ᵢ, and column j
 /// keeps s − `left_offsets`ᵢ ≥ `column_thresholds`ⱼ.
 pub(crate) struct Thresholds<'a> {
@@ -107,7 +119,7 @@ impl Kernel {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx512f") {
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("popcnt") {
                 all.push(Self { isa: Isa::Avx512, left: 8, right: 48 });
             }
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
@@ -211,6 +223,27 @@ impl Kernel {
             }
         }
     }
+}
+
+impl Kernel {
+    /// Appends the [`place`]s of the scores that passed their row's threshold, or their column's.
+    pub(crate) fn places(self, hits: &[Hit], by_column: bool, places: &mut Vec<u32>) {
+        // SAFETY: as in `tile`.
+        unsafe {
+            match self.isa {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => places_avx512(hits, by_column, places),
+                _ => micro::places::<vector::Plain>(hits, by_column, places),
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,popcnt")]
+unsafe fn places_avx512(hits: &[Hit], by_column: bool, places: &mut Vec<u32>) {
+    // SAFETY: as the caller promises.
+    unsafe { micro::places::<std::arch::x86_64::__m512>(hits, by_column, places) }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -377,6 +410,18 @@ mod tests {
             };
             let mut hits = Vec::new();
             kernel.scan(&scores, rows, &with, &mut hits);
+            for by_column in [false, true] {
+                let mut places = vec![7];
+                kernel.places(&hits, by_column, &mut places);
+                let of = |hit: &Hit| if by_column { hit.by_column } else { hit.by_row };
+                let expected = hits.iter().flat_map(|hit| {
+                    let bits = (0..16).filter(move |bit| of(hit) >> bit & 1 == 1);
+                    bits.map(|bit| (usize::from(hit.row), usize::from(hit.column) + bit))
+                });
+                assert_eq!(places[0], 7, "what was there stays");
+                let found = places[1..].iter().map(|&place| of_place(place));
+                assert!(found.eq(expected), "{}", kernel.name());
+            }
             let passes = |by_row: bool, i: usize, j: usize| {
                 let of = |hit: &Hit| if by_row { hit.by_row } else { hit.by_column };
                 hits.iter().any(|hit| {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod accuracy;
+mod alike;
 mod best;
 pub mod boxes;
 mod candidates;
@@ -23,6 +24,7 @@ mod points;
 mod probe;
 pub mod retrieval;
 mod schedule;
+mod scratch;
 mod self_join;
 mod side;
 mod special;

@@ -51,6 +51,12 @@ impl<'a> Points<'a> {
         Ok(Self { values, rows: count, width })
     }
 
+    /// A copy of some rows.
+    pub(crate) fn select(&self, rows: &[usize]) -> Points<'static> {
+        let values = rows.iter().flat_map(|&row| self.row(row)).copied().collect();
+        Points { values: Cow::Owned(values), rows: rows.len(), width: self.width }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.rows
     }

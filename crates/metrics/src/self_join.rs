@@ -11,12 +11,12 @@ use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
 use crate::best::Best;
-use crate::candidates::{Own, Rows, Search, TileHits};
+use crate::candidates::{Own, Rows, Search};
 use crate::frame::Frame;
-use crate::kernel::{Columns, Hit, Kernel, TILE_ROWS, Thresholds};
-use crate::lines::Lines;
+use crate::kernel::{Kernel, TILE_ROWS};
 use crate::points::Points;
 use crate::schedule::{Next, Schedule};
+use crate::scratch::Scratch;
 use crate::side::Side;
 use crate::{Distance, DistanceError, Neighbours};
 
@@ -43,20 +43,20 @@ pub struct Pending {
 ///
 /// The result is that of [`crate::top_k_within`], whatever the strips, the memory and the threads.
 pub struct SelfJoin<'a> {
-    points: Points<'a>,
-    k: usize,
-    frame: Option<Frame>,
+    pub(crate) points: Points<'a>,
+    pub(crate) k: usize,
+    pub(crate) frame: Option<Frame>,
     distance: Distance,
     plan: Plan,
     /// Strips handed out so far.
-    done: usize,
+    pub(crate) done: usize,
     /// Present while pairs are scored once: all rows not yet finished, in blocks.
-    symmetric: Option<Symmetric>,
+    pub(crate) symmetric: Option<Symmetric>,
 }
 
-struct Symmetric {
-    side: Side,
-    blocks: Vec<Mutex<Rows>>,
+pub(crate) struct Symmetric {
+    pub(crate) side: Side,
+    pub(crate) blocks: Vec<Mutex<Rows>>,
 }
 
 /// How rows are cut.
@@ -71,11 +71,8 @@ struct Plan {
     group: usize,
 }
 
-/// Of every row, (rank, point) of its neighbours.
-pub(crate) type Lists = Vec<Vec<(f64, u32)>>;
-
 /// How the neighbours of a block's rows are read at the end.
-type Finish<'f> = dyn Fn(&mut Rows, &Search<'_>) -> Lists + Sync + 'f;
+pub(crate) type Finish<'f, T> = dyn Fn(&mut Rows, &Search<'_>) -> Vec<T> + Sync + 'f;
 
 /// Bytes that a row needs while it is searched, besides its values: candidates, the k best, bounds.
 fn row_bytes(k: usize) -> u64 {
@@ -86,7 +83,7 @@ impl Plan {
     fn new(n: usize, d: usize, k: usize, memory_bytes: Option<u64>, strips: usize) -> Option<Self> {
         let threads = rayon::current_num_threads();
         // Large blocks are packed less often, small ones keep all threads busy.
-        let block = (n / (16 * threads)).clamp(TILE_ROWS, 4 * TILE_ROWS).div_ceil(TILE_ROWS);
+        let block = (n / (8 * threads)).clamp(TILE_ROWS, 4 * TILE_ROWS).div_ceil(TILE_ROWS);
         let block = block * TILE_ROWS;
         let strip = n.div_ceil(strips.max(1)).next_multiple_of(block);
         let plan = Self { symmetric: true, block, strip, group: 0 };
@@ -163,7 +160,7 @@ impl<'a> SelfJoin<'a> {
         Ok(join)
     }
 
-    fn search<'s>(&'s self, frame: &'s Frame) -> Search<'s> {
+    pub(crate) fn search<'s>(&'s self, frame: &'s Frame) -> Search<'s> {
         let points = &self.points;
         Search { frame, queries: points, points, k: self.k, own: Own::IsLeftOut }
     }
@@ -192,40 +189,31 @@ impl<'a> SelfJoin<'a> {
     ///
     /// - `progress`: told the share of this strip that is done, from any thread.
     pub fn next_strip(&mut self, progress: &(dyn Fn(f64) + Sync)) -> Option<Strip> {
-        let (first, near) = self.advance(progress, &|rows, search| rows.finish(search))?;
+        let finish = |rows: &mut Rows, search: &Search<'_>| rows.finish(search);
+        let (first, near) = self.advance(progress, &finish, &|_, near| near)?;
         Some(Strip { first, neighbours: Neighbours::of(near, self.k, self.distance) })
     }
 
-    /// The next strip's first row, and the k nearest of each row; their order is that of [`SelfJoin::next_strip`] but
-    /// within runs whose points are all alike, or all unlike, the row. Only what matters is ranked in f64.
-    ///
-    /// - `is_alike`: of a row and a point.
-    pub(crate) fn next_alike(
-        &mut self,
-        is_alike: &(dyn Fn(usize, u32) -> bool + Sync),
-    ) -> Option<(usize, Lists)> {
-        self.advance(&|_| (), &|rows, search| rows.finish_alike(search, is_alike))
-    }
-
     /// Searches the next strip, and reads the neighbours by `finish`.
-    fn advance(
+    ///
+    /// - `of_list`: makes the same of a row's list.
+    pub(crate) fn advance<T: Send>(
         &mut self,
         progress: &(dyn Fn(f64) + Sync),
-        finish: &Finish<'_>,
-    ) -> Option<(usize, Lists)> {
+        finish: &Finish<'_, T>,
+        of_list: &dyn Fn(usize, Vec<(f64, u32)>) -> T,
+    ) -> Option<(usize, Vec<T>)> {
         let range = self.rows_of(self.done);
         if range.is_empty() {
             return None;
         }
         let near = match (&self.frame, &self.symmetric) {
-            (None, _) => directly(
-                &self.points,
-                &self.points,
-                range.clone(),
-                self.k,
-                self.distance,
-                Own::IsLeftOut,
-            ),
+            (None, _) => {
+                let points = &self.points;
+                let (k, distance) = (self.k, self.distance);
+                let lists = directly(points, points, range.clone(), k, distance, Own::IsLeftOut);
+                range.clone().zip(lists).map(|(row, near)| of_list(row, near)).collect()
+            }
             (Some(frame), Some(symmetric)) => {
                 self.symmetrically(&self.search(frame), symmetric, &range, progress, finish)
             }
@@ -243,14 +231,14 @@ impl<'a> SelfJoin<'a> {
         Some((range.start, near))
     }
 
-    fn symmetrically(
+    fn symmetrically<T: Send>(
         &self,
         search: &Search<'_>,
         symmetric: &Symmetric,
         range: &Range<usize>,
         progress: &(dyn Fn(f64) + Sync),
-        finish: &Finish<'_>,
-    ) -> Vec<Vec<(f64, u32)>> {
+        finish: &Finish<'_, T>,
+    ) -> Vec<T> {
         let Symmetric { side, blocks } = symmetric;
         let own = range.start / self.plan.block..range.end.div_ceil(self.plan.block);
         let schedule = Schedule::new(own.clone(), blocks.len());
@@ -280,13 +268,13 @@ impl<'a> SelfJoin<'a> {
     }
 
     /// The rows of a strip against all points, a group of points at a time.
-    fn twice(
+    fn twice<T: Send>(
         &self,
         search: &Search<'_>,
         range: &Range<usize>,
         progress: &(dyn Fn(f64) + Sync),
-        finish: &Finish<'_>,
-    ) -> Vec<Vec<(f64, u32)>> {
+        finish: &Finish<'_, T>,
+    ) -> Vec<T> {
         let n = self.points.len();
         let zeros = zeros(search);
         let left = Side::new(search.frame, &self.points, range.clone());
@@ -365,176 +353,6 @@ fn zeros(search: &Search<'_>) -> Vec<u32> {
     }
     let is_zero = |&row: &u32| search.points.row(row as usize).iter().all(|v| v.abs() <= 0.0);
     (0..search.points.len() as u32).filter(is_zero).collect()
-}
-
-/// What a thread needs to score tiles.
-#[derive(Default)]
-pub(crate) struct Scratch {
-    left: Vec<f32>,
-    scores: Lines,
-    hits: Vec<Hit>,
-}
-
-impl Scratch {
-    /// Scores rows of `left` (packed in `self.left`) against a panel.
-    fn score(
-        &mut self,
-        frame: &Frame,
-        left: &Side,
-        first: usize,
-        rows: usize,
-        right: &Side,
-        panel: usize,
-    ) {
-        let kernel = frame.kernel;
-        if self.scores.as_slice().is_empty() {
-            self.scores = Lines::zeros(TILE_ROWS * kernel.right);
-        }
-        let scores = self.scores.as_mut_slice();
-        kernel.tile(frame.term, frame.width, &self.left, rows, right.panel(panel), scores);
-        right.finish(frame, left, first, panel, &mut scores[..rows * kernel.right]);
-        self.hits.clear();
-    }
-
-    /// All rows of one block with all of another, either serving the other.
-    fn join(&mut self, search: &Search<'_>, side: &Side, rows: &mut Rows, columns: &mut Rows) {
-        let right = search.frame.kernel.right;
-        for first in (0..rows.len()).step_by(TILE_ROWS) {
-            let count = TILE_ROWS.min(rows.len() - first);
-            let at = rows.first + first;
-            side.pack_left(at, count, &mut self.left);
-            for panel in columns.first / right..(columns.first + columns.len()).div_ceil(right) {
-                self.score(search.frame, side, at, count, side, panel);
-                let offsets = &side.offsets[panel * right..];
-                let own = panel * right - columns.first;
-                let thresholds = Thresholds {
-                    rows: &rows.thresholds[first..],
-                    right_offsets: offsets,
-                    columns: Some(Columns {
-                        thresholds: &columns.thresholds[own..],
-                        left_offsets: &side.offsets[at..],
-                    }),
-                };
-                search.frame.kernel.scan(
-                    self.scores.as_slice(),
-                    count,
-                    &thresholds,
-                    &mut self.hits,
-                );
-                let tile =
-                    TileHits { hits: &self.hits, scores: self.scores.as_slice(), width: right };
-                rows.take_rows(search, first, panel * right, &tile, offsets);
-                columns.take_columns(search, own, at, &tile, &side.offsets[at..]);
-            }
-        }
-    }
-
-    /// All rows of a block with each other.
-    fn join_with_itself(&mut self, search: &Search<'_>, side: &Side, rows: &mut Rows) {
-        let right = search.frame.kernel.right;
-        let end = rows.first + rows.len();
-        for first in (0..rows.len()).step_by(TILE_ROWS) {
-            let count = TILE_ROWS.min(rows.len() - first);
-            let at = rows.first + first;
-            side.pack_left(at, count, &mut self.left);
-            for panel in at / right..end.div_ceil(right) {
-                self.score(search.frame, side, at, count, side, panel);
-                let offsets = &side.offsets[panel * right..];
-                let own = panel * right - rows.first;
-                // Tiles are whole numbers of panels: a panel within the tile's own rows holds both
-                // halves of its pairs.
-                let columns = (panel * right >= at + TILE_ROWS).then(|| Columns {
-                    thresholds: &rows.thresholds[own..],
-                    left_offsets: &side.offsets[at..],
-                });
-                let both = columns.is_some();
-                let thresholds =
-                    Thresholds { rows: &rows.thresholds[first..], right_offsets: offsets, columns };
-                search.frame.kernel.scan(
-                    self.scores.as_slice(),
-                    count,
-                    &thresholds,
-                    &mut self.hits,
-                );
-                let tile =
-                    TileHits { hits: &self.hits, scores: self.scores.as_slice(), width: right };
-                rows.take_rows(search, first, panel * right, &tile, offsets);
-                if both {
-                    rows.take_columns(search, own, at, &tile, &side.offsets[at..]);
-                }
-            }
-        }
-    }
-
-    /// All rows of a block of `left` with all of `right`, for the block alone.
-    pub(crate) fn search(
-        &mut self,
-        search: &Search<'_>,
-        left: &Side,
-        rows: &mut Rows,
-        right: &Side,
-    ) {
-        let width = search.frame.kernel.right;
-        for first in (0..rows.len()).step_by(TILE_ROWS) {
-            let count = TILE_ROWS.min(rows.len() - first);
-            let at = rows.first + first - left.first;
-            left.pack_left(at, count, &mut self.left);
-            for panel in 0..right.panels() {
-                self.score(search.frame, left, at, count, right, panel);
-                let offsets = &right.offsets[panel * width..];
-                let thresholds = Thresholds {
-                    rows: &rows.thresholds[first..],
-                    right_offsets: offsets,
-                    columns: None,
-                };
-                search.frame.kernel.scan(
-                    self.scores.as_slice(),
-                    count,
-                    &thresholds,
-                    &mut self.hits,
-                );
-                let tile = TileHits { hits: &self.hits, scores: self.scores.as_slice(), width };
-                rows.take_rows(search, first, right.first + panel * width, &tile, offsets);
-            }
-        }
-    }
-
-    /// Calls `found` with (row of the block of `side`, other row, score's upper bound) of every pair of
-    /// distinct rows of two blocks whose score reaches the first row's threshold; each pair once.
-    pub(crate) fn pairs(
-        &mut self,
-        frame: &Frame,
-        side: &Side,
-        rows: Range<usize>,
-        columns: Range<usize>,
-        thresholds: &[f32],
-        mut found: impl FnMut(usize, usize),
-    ) {
-        let right = frame.kernel.right;
-        for at in rows.clone().step_by(TILE_ROWS) {
-            let count = TILE_ROWS.min(rows.end - at);
-            side.pack_left(at, count, &mut self.left);
-            let first = if rows == columns { at } else { columns.start };
-            for panel in first / right..columns.end.div_ceil(right) {
-                self.score(frame, side, at, count, side, panel);
-                let thresholds = Thresholds {
-                    rows: &thresholds[at..],
-                    right_offsets: &side.offsets[panel * right..],
-                    columns: None,
-                };
-                frame.kernel.scan(self.scores.as_slice(), count, &thresholds, &mut self.hits);
-                for hit in &self.hits {
-                    let row = at + usize::from(hit.row);
-                    for column in crate::candidates::bits(hit.by_row, hit.column) {
-                        let column = panel * right + column;
-                        if row < column {
-                            found(row, column);
-                        }
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// The k nearest of each query in `range`, by f64 ranks alone.

@@ -6,10 +6,13 @@ use rayon::prelude::*;
 
 use crate::Distance;
 use crate::distance::total;
-use crate::frame::Frame;
+use crate::frame::{Frame, sum_of_squares};
 use crate::kernel::{Kernel, Term};
 use crate::lines::Lines;
 use crate::points::Points;
+
+/// Columns that are packed at a time.
+const COLUMNS: usize = 64;
 
 /// Consecutive rows, in panels of the kernel's width; the last one is filled up with zeros.
 #[derive(Debug)]
@@ -41,14 +44,21 @@ impl Side {
         let mut squares = vec![0.0; rows];
         let fill = |(panel, (values, squares)): (usize, (&mut [f32], &mut [f64]))| {
             let first = range.start + panel * right;
-            for (lane, square) in squares.iter_mut().enumerate() {
-                // Every `right`-th value from the lane on is this row's.
-                let values = &mut values[lane..];
-                frame.moved(points.row(first + lane), |k, v| {
-                    let v = (frame.scale * v) as f32;
-                    values[k * right] = v;
-                    *square += f64::from(v) * f64::from(v);
-                });
+            let units: Vec<f64> =
+                (0..squares.len()).map(|lane| frame.unit(points.row(first + lane))).collect();
+            // A few columns at a time, so that what is written stays in the cache.
+            let chunks = values.chunks_mut(COLUMNS * right).enumerate();
+            for (start, values) in chunks.map(|(chunk, values)| (chunk * COLUMNS, values)) {
+                let columns = start..start + values.len() / right;
+                for (lane, square) in squares.iter_mut().enumerate() {
+                    let x = &points.row(first + lane)[columns.clone()];
+                    let mut moved = [0.0; COLUMNS];
+                    frame.place(x, columns.start, units[lane], &mut moved);
+                    *square += sum_of_squares(&moved);
+                    // Every `right`-th value from the lane on is this row's.
+                    let own = values[lane..].iter_mut().step_by(right);
+                    own.zip(moved).for_each(|(to, v)| *to = v);
+                }
             }
         };
         if width > 0 {
@@ -121,8 +131,8 @@ impl Side {
     ///
     /// - `first`: a multiple of the kernel's `left`.
     pub(crate) fn pack_left(&self, first: usize, rows: usize, packed: &mut Vec<f32>) {
-        packed.clear();
         if self.width == 0 {
+            packed.clear();
             return;
         }
         match self.kernel.left {
@@ -131,13 +141,26 @@ impl Side {
         }
     }
 
+    /// Panels are read from one end to the other: that is what processors read ahead.
     fn pack_groups<const GROUP: usize>(&self, first: usize, rows: usize, packed: &mut Vec<f32>) {
-        let right = self.kernel.right;
-        for group in (first..first + rows).step_by(GROUP) {
-            let (columns, _) = self.panel(group / right)[group % right..].as_chunks::<GROUP>();
-            // A panel is a whole number of groups wide.
-            let columns = columns.iter().step_by(right / GROUP);
-            columns.take(self.width).for_each(|column| packed.extend_from_slice(column));
+        let (right, width) = (self.kernel.right, self.width);
+        // A panel is a whole number of groups wide.
+        let (each, mut group) = (right / GROUP, first / GROUP);
+        let end = (first + rows).div_ceil(GROUP);
+        packed.resize((end - group) * GROUP * width, 0.0);
+        let (mut packed, _) = packed.as_chunks_mut::<GROUP>();
+        while group < end {
+            let (panel, skip) = (group / each, group % each);
+            let count = (each - skip).min(end - group);
+            let (own, rest) = packed.split_at_mut(count * width);
+            let (columns, _) = self.panel(panel).as_chunks::<GROUP>();
+            for (k, columns) in columns.chunks_exact(each).enumerate() {
+                for (to, column) in own[k..].iter_mut().step_by(width).zip(&columns[skip..]) {
+                    *to = *column;
+                }
+            }
+            packed = rest;
+            group += count;
         }
     }
 

@@ -12,7 +12,8 @@ use crate::candidates::{Own, Rows, Search};
 use crate::frame::Frame;
 use crate::kernel::{Kernel, TILE_ROWS};
 use crate::points::Points;
-use crate::self_join::{Scratch, directly};
+use crate::scratch::Scratch;
+use crate::self_join::directly;
 use crate::side::Side;
 use crate::{Distance, DistanceError, SelfJoin};
 

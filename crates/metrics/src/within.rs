@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::frame::Frame;
 use crate::kernel::{Kernel, TILE_ROWS};
 use crate::points::Points;
-use crate::self_join::Scratch;
+use crate::scratch::Scratch;
 use crate::side::Side;
 use crate::{Distance, DistanceError};
 

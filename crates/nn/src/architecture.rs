@@ -1,5 +1,6 @@
 //! A built graph: parameters, stages and costs, before weights.
 
+use crate::drop_site::DropSite;
 use crate::family::{Config, Family, Options, Variant};
 use crate::init::Init;
 use crate::parameter::{Parameter, ParameterKind, Role};
@@ -38,6 +39,7 @@ pub struct Architecture {
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) stages: Vec<(String, ValueId)>,
     pub(crate) norms: BTreeMap<NormKind, Vec<f32>>,
+    pub(crate) drop_sites: Vec<DropSite>,
 }
 
 pub(crate) fn build(
@@ -76,7 +78,7 @@ pub(crate) fn build(
         let found = nearkin_onnx::Shape(dims).to_string();
         return Err(argument("features [N, D]", found));
     }
-    let Builder { mut graph, parameters, stages, norms, .. } = builder;
+    let Builder { mut graph, parameters, stages, norms, drops, .. } = builder;
     let mut outputs = Vec::new();
     for (value, name) in [(Some(features), EMBEDDING), (logits, LOGITS)] {
         if let Some(Value(Some(id))) = value {
@@ -85,6 +87,7 @@ pub(crate) fn build(
         }
     }
     graph.set_outputs(outputs);
+    let drop_sites = Builder::drop_sites(&drops, &graph);
     let macs = macs_per_item(&graph).map_err(|e| argument("known shapes", e.to_string()))?;
     Ok(Architecture {
         name: variant.name.to_string(),
@@ -99,6 +102,7 @@ pub(crate) fn build(
         parameters,
         stages,
         norms,
+        drop_sites,
     })
 }
 
@@ -106,14 +110,21 @@ impl Scope {
     /// The linear layer that turns features into logits.
     fn head(&self, name: &str, features: Value, num_classes: usize) -> Value {
         let width = self.width(features);
+        // For the classifier alone: what else reads the embedding, such as a loss, gets all of it.
+        self.dropout_before(features, name);
         let at = self.scope(name);
         let scheme = self.scheme();
         let bias = scheme.linear_bias.unwrap_or(Init::UniformFanIn(width));
+        // A head has few outputs: by their number its logits would start large.
+        let linear = match scheme.linear {
+            Init::KaimingNormalFanOut => Init::TorchUniform,
+            other => other,
+        };
         let weight = at.parameter_in_role(
             "weight",
             &[num_classes, width],
             ParameterKind::Weight,
-            scheme.linear,
+            linear,
             Role::Classifier,
         );
         let bias = at.parameter_in_role(
@@ -158,6 +169,12 @@ impl Architecture {
     /// The epsilons in use, by class of normalisation layer.
     pub fn norm_eps(&self) -> &BTreeMap<NormKind, Vec<f32>> {
         &self.norms
+    }
+
+    /// What training drops at random, in order of execution: branches of residual blocks, and
+    /// elements, at least those of the embedding on its way to the classifier.
+    pub fn drop_sites(&self) -> &[DropSite] {
+        &self.drop_sites
     }
 
     /// The model that runs: this graph with these weights.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod architecture;
+mod drop_site;
 mod family;
 mod init;
 mod layers;
@@ -10,6 +11,7 @@ mod scope;
 mod weights;
 
 pub use architecture::{Architecture, EMBEDDING, INPUT, LOGITS};
+pub use drop_site::{DropKind, DropSite};
 pub use family::{
     Build, BuildSized, Config, CropMode, Entry, Family, Interpolation, Options, Sized, Variant,
 };

@@ -6,6 +6,8 @@
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
+pub use crate::weights::formula::fill;
+
 /// One reference file.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Reference {

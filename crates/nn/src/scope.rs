@@ -1,5 +1,6 @@
 //! The builder: scopes that own operators, values that are plain numbers, the first mistake kept.
 
+use crate::drop_site::Mark;
 use crate::init::{Init, Scheme};
 use crate::parameter::{Parameter, ParameterKind, Role};
 use nearkin_onnx::{
@@ -76,6 +77,7 @@ pub(crate) struct Builder {
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) stages: Vec<(String, ValueId)>,
     pub(crate) norms: BTreeMap<NormKind, Vec<f32>>,
+    pub(crate) drops: Vec<Mark>,
     pub(crate) error: Option<BuildError>,
     pub(crate) image: Option<ValueId>,
     scheme: Scheme,
@@ -100,6 +102,7 @@ impl Scope {
             parameters: Vec::new(),
             stages: Vec::new(),
             norms: BTreeMap::new(),
+            drops: Vec::new(),
             error: None,
             image,
             scheme,
@@ -207,6 +210,10 @@ impl Scope {
     ) -> Value {
         let problem = Problem::Argument { expected: expected.into(), found: found.into() };
         self.fail(&self.path_of(name), problem)
+    }
+
+    pub(crate) fn builder(&self) -> &RefCell<Builder> {
+        &self.builder
     }
 
     pub(crate) fn scheme(&self) -> Scheme {

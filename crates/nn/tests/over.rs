@@ -46,3 +46,13 @@ fn a_mistake_is_told_at_the_end() {
     let error = s.finish().unwrap_err().to_string();
     assert!(error.contains("\"logits\" exists already"), "{error}");
 }
+
+#[test]
+fn marks_of_what_training_drops_change_no_graph() {
+    let graph = network();
+    let logits = Value::of(graph.find("logits").unwrap());
+    let s = Scope::over(graph.clone());
+    assert_eq!(s.drop_path(logits), logits);
+    assert_eq!(s.dropout(logits), logits);
+    assert_eq!(s.finish().unwrap(), graph);
+}

@@ -359,6 +359,26 @@ impl Graph {
         Ok(())
     }
 
+    /// Makes constants of values that nodes of one output gave; those nodes go, and the numbers of the
+    /// nodes after them change.
+    pub fn replace_by_constants(&mut self, constants: impl IntoIterator<Item = (ValueId, Tensor)>) {
+        for (id, tensor) in constants {
+            let shape = Some(Shape::known(&tensor.dims));
+            self.values[id.index()].ty = Some(TensorType { element: tensor.element, shape });
+            self.initialiser_of.insert(id, self.initialisers.len());
+            self.initialisers.push((id, tensor));
+        }
+        let initialiser_of = &self.initialiser_of;
+        let is_constant =
+            |id: &Option<ValueId>| id.is_some_and(|id| initialiser_of.contains_key(&id));
+        self.nodes.retain(|node| node.outputs.is_empty() || !node.outputs.iter().all(is_constant));
+        self.producers.clear();
+        for (position, node) in self.nodes.iter().enumerate() {
+            let id = NodeId(u32::try_from(position).unwrap_or(u32::MAX));
+            self.producers.extend(node.outputs.iter().flatten().map(|&output| (output, id)));
+        }
+    }
+
     /// Adds a node; its outputs must have no producer yet.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod cost;
+mod einsum;
 mod graph;
 mod infer;
 mod model;
@@ -13,6 +14,7 @@ mod write;
 
 pub use bytes::Bytes;
 pub use cost::{CostError, macs_per_item};
+pub use einsum::Einsum;
 pub use graph::{Attribute, AttributeValue, Graph, GraphError, Node, NodeId, Value, ValueId};
 pub use infer::{InferError, infer};
 pub use model::{IR_VERSION, Model, OPSET};

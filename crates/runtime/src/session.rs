@@ -8,9 +8,7 @@ use crate::ort_engine::OrtEngine;
 use crate::pieces;
 use crate::report::{EmbeddingOrigin, SessionReport};
 use crate::source::{Prepared, Source};
-#[cfg(feature = "tract")]
-use crate::state::HeldValue;
-use crate::state::{Carried, Feed, Held, NextState, State};
+use crate::state::{Carried, Feed, Held, HeldValue, NextState, State};
 #[cfg(feature = "tract")]
 use crate::tract_engine::TractEngine;
 use crate::value::{Input, Port, Tensor, TensorView};
@@ -45,6 +43,8 @@ pub trait Engine: Send {
 
     /// Runs the model once with inputs that may lie in the engine, and leaves some outputs there.
     ///
+    /// An engine that keeps nothing of its own goes by way of this process's memory.
+    ///
     /// - `inputs`: one for each of [`Engine::inputs`], as for [`Engine::run`].
     /// - `outputs`: positions of what is copied out; `kept`: of what stays.
     ///
@@ -55,29 +55,17 @@ pub trait Engine: Send {
         inputs: &[Feed<'_, '_>],
         outputs: &[usize],
         kept: &[usize],
-    ) -> Result<(Vec<Tensor>, Vec<Held>), RunError>;
-}
-
-/// [`Engine::advance`] by way of this process's memory.
-#[cfg(feature = "tract")]
-pub(crate) fn advance_on_host(
-    engine: &mut dyn Engine,
-    inputs: &[Feed<'_, '_>],
-    outputs: &[usize],
-    kept: &[usize],
-) -> Result<(Vec<Tensor>, Vec<Held>), RunError> {
-    let views = inputs.iter().map(|feed| match feed {
-        Feed::Given(view) => Ok(view.view()),
-        Feed::Held(Held(HeldValue::Host(tensor))) => Ok(tensor.view()),
-        Feed::Held(Held(HeldValue::Ort(_))) => Err(RunError::Engine {
-            engine: "tract",
-            reason: "the state was left in ONNX Runtime".to_owned(),
-        }),
-    });
-    let views = views.collect::<Result<Vec<_>, _>>()?;
-    let mut all = engine.run(&views, &[outputs, kept].concat())?;
-    let held = all.split_off(outputs.len());
-    Ok((all, held.into_iter().map(|tensor| Held(HeldValue::Host(tensor))).collect()))
+    ) -> Result<(Vec<Tensor>, Vec<Held>), RunError> {
+        let view = |feed: &'_ Feed<'_, '_>| match feed {
+            Feed::Given(view) => Ok(view.to_tensor()),
+            Feed::Held(held) => held.tensor("state"),
+        };
+        let tensors = inputs.iter().map(view).collect::<Result<Vec<_>, _>>()?;
+        let views: Vec<TensorView<'_>> = tensors.iter().map(Tensor::view).collect();
+        let mut all = self.run(&views, &[outputs, kept].concat())?;
+        let held = all.split_off(outputs.len());
+        Ok((all, held.into_iter().map(|tensor| Held(HeldValue::Host(tensor))).collect()))
+    }
 }
 
 /// What an engine knows of itself once it has loaded a model.

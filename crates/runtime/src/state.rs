@@ -106,7 +106,7 @@ impl NextState {
 }
 
 impl Held {
-    fn tensor(&self, name: &str) -> Result<Tensor, RunError> {
+    pub(crate) fn tensor(&self, name: &str) -> Result<Tensor, RunError> {
         match &self.0 {
             HeldValue::Host(tensor) => Ok(tensor.clone()),
             HeldValue::Ort(value) => crate::ort_engine::to_host(name, value),

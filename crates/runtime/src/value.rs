@@ -95,6 +95,14 @@ impl TensorView<'_> {
         }
     }
 
+    /// A copy.
+    pub fn to_tensor(&self) -> Tensor {
+        match self {
+            Self::F32(view) => Tensor::F32(view.to_owned()),
+            Self::I64(view) => Tensor::I64(view.to_owned()),
+        }
+    }
+
     /// The dimensions.
     pub fn shape(&self) -> &[usize] {
         match self {

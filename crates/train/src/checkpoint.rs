@@ -4,7 +4,7 @@
 //! everything else, so that no damage goes unseen; it is written beside its place and renamed. The last
 //! two are kept: one that is damaged is refused, and the one before it is taken.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -84,7 +84,7 @@ impl Checkpoint {
         let hash = hash(&notes, parts);
         notes.insert("sha256".to_owned(), hash);
         #[expect(clippy::disallowed_types, reason = "safetensors asks for it, and sorts it")]
-        let metadata: HashMap<String, String> = notes.into_iter().collect();
+        let metadata: std::collections::HashMap<String, String> = notes.into_iter().collect();
         safetensors::serialize(views, Some(metadata)).map_err(|error| error.to_string())
     }
 

@@ -99,9 +99,11 @@ fn copy_rows(tensor: Tensor, indices: &[usize], all: &mut Array2<f32>) {
 /// What embeddings say of themselves and of their labels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Quality {
-    /// exp of the entropy of the singular values' shares, 1 to D: near 1, the embedding has collapsed.
+    /// exp of the entropy of the singular values' shares, 1 to D: near 1, the embedding has collapsed;
+    /// 0 where all of it is 0.
     pub effective_rank: f64,
-    /// ln of the mean Gaussian potential of the rows at length 1, at most 0: 0 where all are one.
+    /// ln of the mean Gaussian potential of the rows at length 1, at most 0: 0 where all are one. Rows
+    /// of zeros are left out.
     pub uniformity: f64,
     /// Accuracy of kNN (k = 20, cosine) with the labelled training images as bank.
     pub knn: Option<f64>,
@@ -115,7 +117,7 @@ pub struct Quality {
 /// - `bank`: embeddings and labels of labelled training images.
 ///
 /// # Errors
-/// [`TrainError::Quality`] for embeddings that are not finite or all 0.
+/// [`TrainError::Quality`] for embeddings that are not finite.
 pub fn quality(
     embeddings: ArrayView2<'_, f32>,
     labels: &[Option<usize>],
@@ -123,11 +125,23 @@ pub fn quality(
     classes: usize,
 ) -> Result<Quality, TrainError> {
     let wrong = |error: &dyn std::fmt::Display| TrainError::Quality(error.to_string());
+    if embeddings.iter().all(|&value| value.abs() <= 0.0) {
+        // Collapsed altogether: there is nothing to compare.
+        return Ok(Quality::default());
+    }
     let mut quality = Quality {
         effective_rank: effective_rank(embeddings).map_err(|e| wrong(&e))?,
-        uniformity: uniformity(embeddings, 2.0).map_err(|e| wrong(&e))?,
+        uniformity: 0.0,
         ..Quality::default()
     };
+    // A row of zeros, as ReLU makes them, has no direction.
+    let directed: Vec<usize> = (0..embeddings.nrows())
+        .filter(|&row| embeddings.row(row).iter().any(|value| value.abs() > 0.0))
+        .collect();
+    if directed.len() > 1 {
+        let rows = embeddings.select(ndarray::Axis(0), &directed);
+        quality.uniformity = uniformity(rows.view(), 2.0).map_err(|e| wrong(&e))?;
+    }
     let known: Vec<usize> = (0..labels.len()).filter(|&i| labels[i].is_some()).collect();
     let of_known: Vec<usize> = known.iter().filter_map(|&i| labels[i]).collect();
     let rows = embeddings.select(ndarray::Axis(0), &known);

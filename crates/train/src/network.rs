@@ -1,6 +1,6 @@
 //! What is trained: a forward graph whose embedding and logits are known.
 
-use nearkin_nn::{Architecture, EMBEDDING, INPUT, Init, LOGITS, Scope, Value, Weights};
+use nearkin_nn::{Architecture, DropSite, EMBEDDING, INPUT, Init, LOGITS, Scope, Value, Weights};
 use nearkin_onnx::{Dim, Model, Tensor, TensorType, ValueId};
 use nearkin_runtime::embedding_name;
 
@@ -23,8 +23,10 @@ pub struct Network {
     pub logits: String,
     /// Their width C.
     pub classes: usize,
-    /// What the names of the head's parameters begin with.
+    /// Path of the layer that makes the logits, such as `fc`; empty if it has no name.
     pub classifier: String,
+    /// Where training drops values at random.
+    pub drop_sites: Vec<DropSite>,
 }
 
 impl Network {
@@ -51,6 +53,7 @@ impl Network {
             logits: LOGITS.to_owned(),
             classes: architecture.num_classes,
             classifier: architecture.classifier.to_owned(),
+            drop_sites: architecture.drop_sites().to_vec(),
         })
     }
 
@@ -70,6 +73,8 @@ impl Network {
         seed: u64,
     ) -> Result<Self, TrainError> {
         let wrong = |reason: String| TrainError::Network { name: name.to_owned(), reason };
+        // Each parameter by itself, so that what was trained finds its place again.
+        model = nearkin_autodiff::separate(&model);
         model.graph.infer_types().map_err(|error| wrong(error.to_string()))?;
         let (input, image) = image_input(&model).map_err(wrong)?;
         let embedding = embedding_name(&model.graph, embedding).map_err(wrong)?;
@@ -103,7 +108,8 @@ impl Network {
         };
         model.graph.set_outputs(vec![id, logits]);
         let logits = model.graph.value(logits).name.clone();
-        Ok(Self { model, input, image, embedding, width, logits, classes, classifier })
+        let drop_sites = Vec::new();
+        Ok(Self { model, input, image, embedding, width, logits, classes, classifier, drop_sites })
     }
 
     pub(crate) fn value(&self, name: &str) -> Result<ValueId, TrainError> {

@@ -225,6 +225,8 @@ pub struct GraphObjective {
     pub stop_gradient: StopGradient,
     /// α over the steps.
     pub alpha: Alpha,
+    /// Weight of a cross-entropy of the rows that edges need with labels that the graph carries to them.
+    pub carried: Option<f32>,
     /// Weight and margin of a term that keeps rows without an edge apart: against collapse.
     pub repulsion: Option<(f32, f32)>,
 }
@@ -269,12 +271,16 @@ pub(crate) mod names {
     pub(crate) const EDGE_W: &str = "step/edge_w";
     /// i64 `[E]`: rows that are pushed apart from those of `EDGE_U`.
     pub(crate) const FAR_V: &str = "step/far_v";
+    /// f32 `[M, C]`: for each row that is there for an edge, a class at a weight; 0 where no label came.
+    pub(crate) const CARRIED: &str = "step/carried";
     /// f32 scalar.
     pub(crate) const ALPHA: &str = "step/alpha";
     /// The whole objective, f32 scalar.
     pub(crate) const TOTAL: &str = "step/objective";
     /// The graph's term before α.
     pub(crate) const GRAPH: &str = "step/graph_term";
+    /// The cross-entropy with carried labels.
+    pub(crate) const CARRIED_TERM: &str = "step/carried_labels";
     /// The repulsive term before α.
     pub(crate) const FAR: &str = "step/repulsion";
     /// Labelled rows whose largest logit is the label's: their number, f32 scalar.
@@ -298,6 +304,8 @@ struct Labelled {
 pub(crate) struct Rows {
     pub(crate) labelled: usize,
     pub(crate) edges: usize,
+    /// Rows that are there for the edges, after the labelled ones.
+    pub(crate) further: usize,
 }
 
 /// Names of the terms that a step tells, in order: losses, then the graph's.
@@ -306,6 +314,9 @@ pub(crate) fn term_names(objective: &Objective) -> Vec<String> {
         objective.losses.iter().map(|(loss, _)| format!("step/{}", loss.name())).collect();
     if let Some(graph) = &objective.graph {
         terms.push(names::GRAPH.to_owned());
+        if graph.carried.is_some() {
+            terms.push(names::CARRIED_TERM.to_owned());
+        }
         if graph.repulsion.is_some() {
             terms.push(names::FAR.to_owned());
         }
@@ -376,6 +387,16 @@ pub(crate) fn emit(
         let term = onnx::graph_term(s, points, edges, &graph.term());
         let term = s.rename(term, names::GRAPH);
         told.push(term);
+        if let Some(weight) = graph.carried {
+            let rows: Vec<i64> = (0..rows.further).map(|i| (rows.labelled + i) as i64).collect();
+            let further = s.gather(logits, s.ints(&rows), 0);
+            let targets = floats(names::CARRIED, &[rows.len(), classes]);
+            let log = s.mul(targets, s.log_softmax(further));
+            let value = s.scale(s.sum_all(log), -1.0 / rows.len().max(1) as f32);
+            let value = s.rename(value, names::CARRIED_TERM);
+            told.push(value);
+            add(s, s.scale(value, weight));
+        }
         let mut drawn = term;
         if let Some((weight, margin)) = graph.repulsion {
             let pairs = onnx::Edges { v: ints(names::FAR_V, rows.edges), ..edges };

@@ -36,8 +36,18 @@ pub struct Recipe {
     pub average: Option<f32>,
     /// What is trained.
     pub trainable: TrainableRule,
+    /// Factor on the learning rate from each layer to the one before it, in (0, 1].
+    pub layer_decay: Option<f32>,
     /// How batch normalisation is trained.
     pub batch_norm: TrainingBatchNorm,
+    /// Stochastic depth: the share of images whose last residual branch is dropped, in [0, 1).
+    pub drop_path: f32,
+    /// Dropout of the embedding, and where else the network has it, in [0, 1).
+    pub dropout: f32,
+    /// Batches whose mean gradient makes one step, at least 1.
+    pub accumulate: usize,
+    /// Computes parts of the forward pass again in the backward pass, to need less memory.
+    pub recompute: bool,
     /// Losses on labelled images.
     pub losses: Vec<WeightedLoss>,
     /// The graph's term; without it the graph is of no use.
@@ -80,7 +90,7 @@ pub enum OptimiserName {
     Lion,
 }
 
-/// What is trained.
+/// What is trained; the head always is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TrainableRule {
@@ -89,12 +99,15 @@ pub enum TrainableRule {
     All,
     /// The linear layer on the embedding.
     Head,
-    /// Scales and shifts of normalisation, and the head.
+    /// Scales and shifts of normalisation.
     Norms,
-    /// Biases, and the head.
+    /// Biases.
     Biases,
-    /// Parameters whose names begin with one of these, and the head.
-    Prefixes(Vec<String>),
+    /// The last so many layers.
+    Last(usize),
+    /// Parameters that one of these patterns matches (`*` any text, `?` any character), but none that
+    /// begins with `!`.
+    Patterns(Vec<String>),
 }
 
 /// How batch normalisation is trained.
@@ -127,6 +140,11 @@ pub struct GraphRecipe {
     pub sampling: Sampling,
     /// The end of an edge that has a label, or the first, holds still.
     pub stop_gradient: bool,
+    /// Weight of a cross-entropy of the edges' images with the labels that the graph carries to them,
+    /// at least 0; 0 leaves it out. By default 1 for losses of one class, 0 for images of several.
+    pub carried: Option<f32>,
+    /// How much of a carried label comes from neighbours, in (0, 1): label spreading's α.
+    pub carried_spread: f64,
     /// Weight of the term against collapse; 0 leaves it out.
     pub repulsion: f32,
     /// Its margin, above 0.
@@ -150,13 +168,15 @@ pub enum Sampling {
 impl Default for GraphRecipe {
     fn default() -> Self {
         Self {
-            alpha: 1.0,
+            alpha: 0.1,
             warm_up: 0.0,
             distance: EdgeDistance::SquaredL2,
             layer: Layer::Logits,
             edges: 256,
             sampling: Sampling::Edges,
             stop_gradient: false,
+            carried: None,
+            carried_spread: 0.99,
             repulsion: 0.0,
             repulsion_margin: 1.0,
         }
@@ -178,7 +198,12 @@ impl Default for Recipe {
             clip_norm: None,
             average: None,
             trainable: TrainableRule::All,
+            layer_decay: None,
             batch_norm: TrainingBatchNorm::Batch,
+            drop_path: 0.0,
+            dropout: 0.0,
+            accumulate: 1,
+            recompute: false,
             losses: vec![WeightedLoss { loss: Loss::CROSS_ENTROPY, weight: 1.0 }],
             graph: None,
             patience: None,
@@ -242,6 +267,14 @@ impl Recipe {
             let found = "binary-cross-entropy beside a loss of one class".to_owned();
             return wrong("losses", "losses of one kind of label", found);
         }
+        for (field, found) in [("drop_path", self.drop_path), ("dropout", self.dropout)] {
+            if !(0.0..1.0).contains(&found) {
+                return wrong(field, "at least 0 and below 1", found.to_string());
+            }
+        }
+        if self.accumulate == 0 {
+            return wrong("accumulate", "at least 1", "0".to_owned());
+        }
         if self.patience == Some(0) {
             return wrong("patience", "at least 1", "0".to_owned());
         }
@@ -254,6 +287,17 @@ impl Recipe {
             }
             if !(graph.repulsion >= 0.0 && graph.repulsion.is_finite()) {
                 return wrong("graph.repulsion", "at least 0", graph.repulsion.to_string());
+            }
+            if let Some(found) = graph.carried.filter(|x| !(*x >= 0.0 && x.is_finite())) {
+                return wrong("graph.carried", "at least 0", found.to_string());
+            }
+            if !(graph.carried_spread > 0.0 && graph.carried_spread < 1.0) {
+                let found = graph.carried_spread.to_string();
+                return wrong("graph.carried_spread", "above 0 and below 1", found);
+            }
+            if graph.carried.is_some_and(|weight| weight > 0.0) && multi > 0 {
+                let found = "images of several classes".to_owned();
+                return wrong("graph.carried", "0, or losses of one class", found);
             }
             if graph.distance.is_of_probabilities() && graph.layer != Layer::Probabilities {
                 let found = format!("{:?} of {:?}", graph.distance, graph.layer);
@@ -277,6 +321,14 @@ impl Recipe {
             }
             OptimiserName::Lion => Optimiser::Lion { betas: (0.9, 0.99) },
         }
+    }
+
+    /// The weight of carried labels, if they take part.
+    pub(crate) fn carried(&self) -> Option<f32> {
+        let graph = self.graph.as_ref()?;
+        let multi = self.losses.iter().any(|loss| loss.loss.is_multi_label());
+        let weight = graph.carried.unwrap_or(if multi { 0.0 } else { 1.0 });
+        (weight > 0.0).then_some(weight)
     }
 
     pub(crate) fn batch_norm(&self) -> BatchNorm {
@@ -305,6 +357,7 @@ impl Recipe {
                     false => StopGradient::Neither,
                 },
                 alpha: Alpha::new(graph.alpha, schedule)?,
+                carried: self.carried(),
                 repulsion: (graph.repulsion > 0.0)
                     .then_some((graph.repulsion, graph.repulsion_margin)),
             })

@@ -108,7 +108,7 @@ impl<'a> RowPlan<'a> {
             }
             Some((_, edges)) => (edges, 2 * edges),
         };
-        (Rows { labelled: count, edges }, count + further)
+        (Rows { labelled: count, edges, further }, count + further)
     }
 
     /// The rows of step `step`, counted from 0 over the whole training.

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use nearkin_autodiff::{Trainable, Training, TrainingStep, training_step};
-use nearkin_nn::{Scope, Value};
-use nearkin_onnx::{ElementType, Model, Tensor};
+use nearkin_autodiff::{
+    Checkpoint, Mask, MaskKind, Selection, Trainable, Training, TrainingStep, Which, dropout_nodes,
+    select, training_step,
+};
+use nearkin_nn::{DropKind, Scope, Value};
+use nearkin_onnx::{Model, Tensor};
 use nearkin_runtime::{Carried, Options, Session, State};
 
 use crate::error::TrainError;
@@ -16,6 +19,8 @@ use crate::recipe::{Recipe, TrainableRule};
 pub struct Step {
     pub(crate) session: Session,
     pub(crate) carried: Vec<Carried>,
+    /// The optimiser, where gradients are accumulated.
+    pub(crate) apply: Option<(Session, Vec<Carried>)>,
     pub(crate) scalars: TrainingStep,
     pub(crate) terms: Vec<String>,
     pub(crate) has_alpha: bool,
@@ -39,28 +44,29 @@ impl Step {
         options: &Options,
     ) -> Result<Self, TrainError> {
         let model = with_objective(network, objective, rows, recipe.seed)?;
+        let selection = Selection {
+            trainable: which(&recipe.trainable),
+            classifier: network.classifier.clone(),
+            weight_decay: recipe.weight_decay,
+            layer_decay: recipe.layer_decay,
+        };
+        let mut trainable = select(&model, names::TOTAL, &selection)?;
+        add_centres(&model, &mut trainable);
         let training = Training {
-            batch: images,
-            trainable: trainable(network, &model, recipe, objective)?,
-            optimiser: recipe.optimiser(),
             batch_norm: recipe.batch_norm(),
             clip_norm: recipe.clip_norm,
             average: recipe.average,
-            lowering: nearkin_autodiff::Lowering::Standard,
+            masks: masks(network, &model, recipe)?,
+            accumulate: (recipe.accumulate > 1).then_some(recipe.accumulate),
+            checkpoint: if recipe.recompute { Checkpoint::Auto } else { Checkpoint::Off },
+            ..Training::new(images, trainable, recipe.optimiser())
         };
         let step = training_step(&model, names::TOTAL, &training)?;
         drop(model);
-        let bytes = step.model.to_bytes().map_err(|error| TrainError::Network {
-            name: network.model.graph.name.clone(),
-            reason: format!("its step graph: {error}"),
-        })?;
-        let load = |source| TrainError::Load { what: "the step graph", source };
-        let session = Session::load(bytes, options).map_err(load)?;
-        let carried: Vec<Carried> = step
-            .slots
-            .iter()
-            .map(|slot| Carried { input: slot.input.clone(), output: Some(slot.output.clone()) })
-            .collect();
+        let what = &network.model.graph.name;
+        let (session, carried) = load(&step.model, &step, what, options)?;
+        let apply =
+            step.apply.as_ref().map(|model| load(model, &step, what, options)).transpose()?;
         let averaged = step
             .slots
             .iter()
@@ -72,6 +78,7 @@ impl Step {
         Ok(Self {
             session,
             carried,
+            apply,
             terms: objective::term_names(objective),
             has_alpha: objective.graph.is_some(),
             is_multi_label: objective.losses.iter().any(|(loss, _)| loss.is_multi_label()),
@@ -143,86 +150,75 @@ fn with_objective(
     Ok(model)
 }
 
-/// The parameters that the recipe trains and the objective depends on.
-fn trainable(
-    network: &Network,
+/// A session of a graph of the step, with what it takes from the state and gives back.
+fn load(
     model: &Model,
-    recipe: &Recipe,
-    objective: &Objective,
-) -> Result<Vec<Trainable>, TrainError> {
-    let graph = &model.graph;
-    let reached = reaching(model, names::TOTAL);
-    let buffers: Vec<usize> = graph
-        .nodes()
-        .iter()
-        .filter(|node| node.op == "BatchNormalization")
-        .flat_map(|node| node.inputs.iter().skip(3).take(2).flatten().map(|id| id.index()))
+    step: &TrainingStep,
+    name: &str,
+    options: &Options,
+) -> Result<(Session, Vec<Carried>), TrainError> {
+    let bytes = model.to_bytes().map_err(|error| TrainError::Network {
+        name: name.to_owned(),
+        reason: format!("its step graph: {error}"),
+    })?;
+    let refused = |source| TrainError::Load { what: "the step graph", source };
+    let session = Session::load(bytes, options).map_err(refused)?;
+    let has = |ports: &[nearkin_runtime::Port], name: &str| ports.iter().any(|p| p.name == name);
+    let carried = step.slots.iter().filter(|slot| has(session.inputs(), &slot.input));
+    let carried = carried
+        .map(|slot| Carried {
+            input: slot.input.clone(),
+            output: has(session.outputs(), &slot.output).then(|| slot.output.clone()),
+        })
         .collect();
-    let head = format!("{}.", network.classifier);
-    let chosen = |name: &str, dims: &[usize]| {
-        let of_head = name.starts_with(&head) || name.starts_with(names::CENTRES);
-        let vector = dims.len() <= 1;
-        of_head
-            || match &recipe.trainable {
-                TrainableRule::All => true,
-                TrainableRule::Head => false,
-                TrainableRule::Norms => vector && !name.ends_with(".bias") || is_norm(model, name),
-                TrainableRule::Biases => name.ends_with(".bias"),
-                TrainableRule::Prefixes(prefixes) => {
-                    prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()))
-                }
-            }
-    };
-    let mut all = Vec::new();
-    for (id, tensor) in graph.initialisers() {
-        let name = &graph.value(*id).name;
-        let parameter = tensor.element == ElementType::Float
-            && !name.starts_with("constant/")
-            && !buffers.contains(&id.index())
-            && reached[id.index()];
-        if parameter && chosen(name, &tensor.dims) {
-            let plain = tensor.dims.len() <= 1 || name.ends_with(".bias");
-            let decay = if plain { 0.0 } else { recipe.weight_decay };
-            all.push(Trainable { name: name.clone(), decay, rate: 1.0 });
+    Ok((session, carried))
+}
+
+fn which(rule: &TrainableRule) -> Which {
+    match rule {
+        TrainableRule::All => Which::All,
+        TrainableRule::Head => Which::Head,
+        TrainableRule::Norms => Which::Norms,
+        TrainableRule::Biases => Which::Biases,
+        TrainableRule::Last(count) => Which::LastLayers(*count),
+        TrainableRule::Patterns(patterns) => Which::Patterns(patterns.clone()),
+    }
+}
+
+/// The learnt centres of losses are always trained.
+fn add_centres(model: &Model, trainable: &mut Vec<Trainable>) {
+    for (id, _) in model.graph.initialisers() {
+        let name = &model.graph.value(*id).name;
+        if name.starts_with(names::CENTRES) && !trainable.iter().any(|t| t.name == *name) {
+            trainable.push(Trainable { name: name.clone(), decay: 0.0, rate: 1.0 });
         }
     }
-    if all.is_empty() {
-        let losses: Vec<&str> = objective.losses.iter().map(|(loss, _)| loss.name()).collect();
+}
+
+/// What is dropped at random: where the network says so, and at `Dropout` nodes of a foreign file.
+fn masks(network: &Network, model: &Model, recipe: &Recipe) -> Result<Vec<Mask>, TrainError> {
+    let mut masks: Vec<Mask> = network
+        .drop_sites
+        .iter()
+        .map(|site| Mask {
+            value: site.value.clone(),
+            reader: site.reader.clone(),
+            kind: match site.kind {
+                DropKind::Path { .. } => MaskKind::Row,
+                DropKind::Elements => MaskKind::Element,
+            },
+            rate: site.rate(recipe.drop_path, recipe.dropout),
+        })
+        .filter(|mask| mask.rate > 0.0)
+        .collect();
+    if recipe.dropout > 0.0 {
+        masks.extend(dropout_nodes(model)?);
+    }
+    if masks.is_empty() && recipe.drop_path + recipe.dropout > 0.0 {
         return Err(TrainError::Network {
-            name: network.model.graph.name.clone(),
-            reason: format!(
-                "no parameter that {:?} chooses is reached by {}",
-                recipe.trainable,
-                losses.join(", ")
-            ),
+            name: model.graph.name.clone(),
+            reason: "it says no place where values are dropped in training".to_owned(),
         });
     }
-    Ok(all)
-}
-
-fn is_norm(model: &Model, name: &str) -> bool {
-    let graph = &model.graph;
-    let Some(id) = graph.find(name) else { return false };
-    graph.consumers(id).any(|node| {
-        matches!(
-            graph.node(node).op.as_str(),
-            "BatchNormalization" | "LayerNormalization" | "GroupNormalization"
-        )
-    })
-}
-
-/// For each value, whether `target` is computed from it.
-fn reaching(model: &Model, target: &str) -> Vec<bool> {
-    let graph = &model.graph;
-    let mut reached = vec![false; graph.values().len()];
-    let mut open: Vec<_> = graph.find(target).into_iter().collect();
-    while let Some(id) = open.pop() {
-        if std::mem::replace(&mut reached[id.index()], true) {
-            continue;
-        }
-        if let Some(node) = graph.producer(id) {
-            open.extend(graph.node(node).inputs.iter().flatten().copied());
-        }
-    }
-    reached
+    Ok(masks)
 }

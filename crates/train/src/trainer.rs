@@ -9,7 +9,8 @@ use std::time::Instant;
 use ndarray::{Array1, Array2, ArrayD, arr0};
 use nearkin_data::{Loader, LoaderConfig, Order, Source, Target};
 use nearkin_graph::{
-    Distance, Engine, Graph, Symmetry, Weighting, knn_graph, nearest_neighbours, symmetrised,
+    Distance, Engine, Graph, Spreading, Symmetry, Weighting, knn_graph, label_spreading,
+    nearest_neighbours, symmetrised,
 };
 use nearkin_metrics::Labelled;
 use nearkin_onnx::Model;
@@ -141,6 +142,8 @@ struct Sums {
     correct: f64,
     labelled: u64,
     gradient_norm: f64,
+    /// Steps of the optimiser.
+    updates: u64,
 }
 
 /// What is remembered beside the tensors.
@@ -208,6 +211,7 @@ impl<S: Source<f32>, E: Source<f32>> Trainer<'_, S, E> {
         let mut kept: Vec<Record> =
             log.as_ref().map(|log| log.epochs().to_vec()).unwrap_or_default();
         let mut finished = true;
+        let mut carried = self.carried(graph.as_ref())?;
         while done < steps {
             if self.recipe.patience.is_some_and(|patience| memory.since_best >= patience) {
                 self.watch.note(&format!(
@@ -218,10 +222,18 @@ impl<S: Source<f32>, E: Source<f32>> Trainer<'_, S, E> {
             }
             let epoch = done / per_epoch;
             if let Some(new) = self.own_graph(epoch, &step, &state, &mut memory)? {
+                carried = self.carried(Some(&new))?;
                 graph = Some(new);
             }
             let ended = self.epoch(
-                Epoch { number: epoch, per_epoch, steps, images, objective: &objective },
+                Epoch {
+                    number: epoch,
+                    per_epoch,
+                    steps,
+                    images,
+                    objective: &objective,
+                    carried: carried.as_deref(),
+                },
                 graph.as_ref(),
                 &mut step,
                 &mut state,
@@ -298,6 +310,30 @@ impl<S: Source<f32>, E: Source<f32>> Trainer<'_, S, E> {
         Ok(())
     }
 
+    /// What label spreading carries over the graph to each image, if the recipe wants it: the likeliest
+    /// class, and 1 − H/ln C as its weight, H being the entropy of the classes that came; 0 where none
+    /// came. Iscen et al., 2019, <https://arxiv.org/abs/1904.04717>.
+    fn carried(&self, graph: Option<&Graph>) -> Result<Option<Vec<(usize, f32)>>, TrainError> {
+        let recipe = self.recipe.graph.filter(|_| self.recipe.carried().is_some());
+        let (Some(graph), Some(recipe)) = (graph, recipe) else { return Ok(None) };
+        let parameters =
+            Spreading { alpha: recipe.carried_spread, tolerance: 1e-4, max_steps: 200 };
+        let found = label_spreading(graph.view(), &self.train.classes(), parameters);
+        let found = found.map_err(|error| TrainError::Data {
+            what: "labels to carry over the graph",
+            expected: "labels that spread".to_owned(),
+            found: error.to_string(),
+        })?;
+        let classes = (self.network.classes as f64).ln();
+        let labels = found.labels();
+        let sure = |row: ndarray::ArrayView1<'_, f64>| {
+            let entropy: f64 = row.iter().filter(|&&p| p > 0.0).map(|p| -p * p.ln()).sum();
+            if row.sum() > 0.0 { (1.0 - entropy / classes).max(0.0) as f32 } else { 0.0 }
+        };
+        let weights = found.distributions.outer_iter().map(sure);
+        Ok(Some(labels.into_iter().zip(weights).collect()))
+    }
+
     /// One epoch, from wherever in it the training is.
     fn epoch(
         &mut self,
@@ -355,7 +391,7 @@ impl<S: Source<f32>, E: Source<f32>> Trainer<'_, S, E> {
             {
                 let mut values = told.terms.clone();
                 values.push(("objective".to_owned(), told.objective));
-                values.push(("gradient_norm".to_owned(), told.gradient_norm));
+                values.extend(told.gradient_norm.map(|norm| ("gradient_norm".to_owned(), norm)));
                 values.push(("learning_rate".to_owned(), told.rate));
                 values.push(("images_per_s".to_owned(), progress.images_per_s));
                 let values =
@@ -389,12 +425,21 @@ impl<S: Source<f32>, E: Source<f32>> Trainer<'_, S, E> {
         let recipe = &self.recipe;
         let rate =
             recipe.schedule.rate(recipe.learning_rate, number, at.steps, at.per_epoch, falls);
-        let mut scalars: Vec<(&str, ArrayD<f32>)> = step
-            .scalars
-            .scalars_at(number + 1, rate)
-            .into_iter()
-            .map(|(name, value)| (name, arr0(value).into_dyn()))
-            .collect();
+        let micro = recipe.accumulate as u64;
+        // The optimiser counts its own steps.
+        let updates = step.scalars.scalars_at(number / micro + 1, rate);
+        let updates: Vec<(&str, ArrayD<f32>)> =
+            updates.into_iter().map(|(name, value)| (name, arr0(value).into_dyn())).collect();
+        let mut scalars: Vec<(&str, ArrayD<f32>)> = Vec::new();
+        if step.apply.is_none() {
+            scalars.clone_from(&updates);
+        }
+        for (name, dims, values) in step.scalars.masks_at(recipe.seed, number) {
+            // As many values as its dims hold.
+            if let Ok(mask) = ArrayD::from_shape_vec(dims.to_vec(), values) {
+                scalars.push((name, mask));
+            }
+        }
         let mut integers: Vec<(&str, Array1<i64>)> = Vec::new();
         if step.has_alpha {
             let alpha = at.objective.graph.map_or(0.0, |graph| graph.alpha.at(number));
@@ -402,6 +447,15 @@ impl<S: Source<f32>, E: Source<f32>> Trainer<'_, S, E> {
             scalars.push((names::EDGE_W, Array1::from(rows.w.clone()).into_dyn()));
             integers.push((names::EDGE_U, Array1::from(rows.u.clone())));
             integers.push((names::EDGE_V, Array1::from(rows.v.clone())));
+            if let Some(carried) = at.carried {
+                let further = &rows.images[rows.labelled..];
+                let mut targets = Array2::zeros((further.len(), self.network.classes));
+                for (row, &image) in further.iter().enumerate() {
+                    let (class, weight) = carried[image];
+                    targets[[row, class]] = weight;
+                }
+                scalars.push((names::CARRIED, targets.into_dyn()));
+            }
             if at.objective.graph.is_some_and(|graph| graph.repulsion.is_some()) {
                 integers.push((names::FAR_V, Array1::from(rows.far.clone())));
             }
@@ -422,7 +476,12 @@ impl<S: Source<f32>, E: Source<f32>> Trainer<'_, S, E> {
         inputs.extend(scalars.iter().map(|(name, value)| Input::new(name, value.view())));
         inputs.extend(integers.iter().map(|(name, value)| Input::new(name, value.view())));
         let mut outputs: Vec<&str> = step.terms.iter().map(String::as_str).collect();
-        outputs.extend([names::TOTAL, nearkin_autodiff::TrainingStep::GRADIENT_NORM]);
+        outputs.push(names::TOTAL);
+        let norm = nearkin_autodiff::TrainingStep::GRADIENT_NORM;
+        if step.apply.is_none() {
+            outputs.push(norm);
+        }
+        let checked = outputs.len();
         if !step.is_multi_label {
             outputs.push(names::CORRECT);
         }
@@ -430,7 +489,6 @@ impl<S: Source<f32>, E: Source<f32>> Trainer<'_, S, E> {
         let (tensors, next) =
             step.session.advance(state, &step.carried, &inputs, &outputs).map_err(failed)?;
         let values: Vec<f32> = tensors.into_iter().map(scalar).collect();
-        let checked = step.terms.len() + 2;
         if let Some(bad) = values[..checked].iter().position(|value| !value.is_finite()) {
             let model = &step.scalars.model;
             return Err(TrainError::NotFinite {
@@ -441,12 +499,30 @@ impl<S: Source<f32>, E: Source<f32>> Trainer<'_, S, E> {
             });
         }
         state.accept(next);
+        let mut gradient_norm =
+            step.apply.is_none().then(|| values.get(checked - 1).copied().map(f64::from)).flatten();
+        if let Some((session, carried)) = &mut step.apply
+            && (number + 1).is_multiple_of(micro)
+        {
+            let inputs: Vec<Input<'_>> =
+                updates.iter().map(|(name, value)| Input::new(name, value.view())).collect();
+            let (tensors, next) =
+                session.advance(state, carried, &inputs, &[norm]).map_err(failed)?;
+            let value = tensors.into_iter().next().map_or(f32::NAN, scalar);
+            if !value.is_finite() {
+                let term = "gradient_norm".to_owned();
+                let first = "the sum of the last batches' gradients".to_owned();
+                return Err(TrainError::NotFinite { step: number, term, value, first });
+            }
+            state.accept(next);
+            gradient_norm = Some(f64::from(value));
+        }
         let name = |term: &String| term.trim_start_matches("step/").to_owned();
         let terms = step.terms.iter().map(name).zip(values.iter().map(|&v| f64::from(v)));
         Ok(Told {
             terms: terms.collect(),
-            objective: f64::from(values[checked - 2]),
-            gradient_norm: f64::from(values[checked - 1]),
+            objective: f64::from(values[step.terms.len()]),
+            gradient_norm,
             correct: values.get(checked).map(|&value| f64::from(value)),
             rate,
         })
@@ -638,13 +714,16 @@ struct Epoch<'a> {
     /// Images in a step.
     images: usize,
     objective: &'a Objective,
+    /// What the graph carries to each image: a class, and how sure it is.
+    carried: Option<&'a [(usize, f32)]>,
 }
 
 /// What a step told.
 struct Told {
     terms: Vec<(String, f64)>,
     objective: f64,
-    gradient_norm: f64,
+    /// Of a step of the optimiser.
+    gradient_norm: Option<f64>,
     correct: Option<f64>,
     rate: f64,
 }
@@ -656,7 +735,10 @@ impl Sums {
             *sum += value;
         }
         self.steps += 1;
-        self.gradient_norm += told.gradient_norm;
+        if let Some(norm) = told.gradient_norm {
+            self.gradient_norm += norm;
+            self.updates += 1;
+        }
         if let Some(correct) = told.correct {
             self.correct += correct;
             self.labelled += labelled as u64;
@@ -672,7 +754,10 @@ impl Sums {
         let name = |term: &String| format!("train/{}", term.trim_start_matches("step/"));
         let mut values: Vec<(String, f64)> =
             terms.iter().map(name).zip(self.terms.iter().map(|sum| sum / steps)).collect();
-        values.push(("train/gradient_norm".to_owned(), self.gradient_norm / steps));
+        if self.updates > 0 {
+            let norm = self.gradient_norm / self.updates as f64;
+            values.push(("train/gradient_norm".to_owned(), norm));
+        }
         if self.labelled > 0 {
             values.push(("train/accuracy".to_owned(), self.accuracy()));
         }

@@ -1,6 +1,8 @@
 //! A small network learns the digits, with and without a graph, and a training that is cut off goes on
 //! bit for bit.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -15,7 +17,10 @@ use nearkin_graph::{
 };
 use nearkin_nn::{Options, Weights};
 use nearkin_runtime as runtime;
-use nearkin_train::{GraphRecipe, Network, Progress, Recipe, Set, Trained, Trainer, Watch};
+use nearkin_train::{
+    GraphRecipe, Layer, Loss, Network, OptimiserName, Progress, Recipe, Set, TrainError,
+    TrainableRule, Trained, Trainer, Watch, WeightedLoss,
+};
 use nearkin_zoo::Registry;
 
 type Images = Samples<Evaluate>;
@@ -63,10 +68,19 @@ fn ring(images: &Images) -> Graph {
 }
 
 fn train(recipe: &Recipe, folder: Option<&Path>, watch: &mut dyn Watch) -> Trained {
+    try_train(network(), recipe, folder, watch).unwrap()
+}
+
+fn try_train(
+    network: Network,
+    recipe: &Recipe,
+    folder: Option<&Path>,
+    watch: &mut dyn Watch,
+) -> Result<Trained, TrainError> {
     let images = digits(300);
     let graph = recipe.graph.is_some().then(|| ring(&images));
     let mut trainer = Trainer {
-        network: network(),
+        network,
         recipe: recipe.clone(),
         train: Set::new(Arc::clone(&images)),
         plain: Some(images),
@@ -80,7 +94,7 @@ fn train(recipe: &Recipe, folder: Option<&Path>, watch: &mut dyn Watch) -> Train
         identity: BTreeMap::new(),
         watch,
     };
-    trainer.run().unwrap()
+    trainer.run()
 }
 
 #[test]
@@ -115,4 +129,96 @@ fn a_training_that_is_cut_off_goes_on_bit_for_bit() {
     assert_eq!(last(&whole), last(&resumed));
     let lines = std::fs::read_to_string(folder.path().join("log.jsonl")).unwrap();
     assert_eq!(lines.lines().count(), 30 + 3);
+}
+
+#[test]
+fn whatever_a_recipe_asks_for_trains_and_goes_on_bit_for_bit() {
+    let graph = GraphRecipe {
+        layer: Layer::NormalisedEmbedding,
+        carried: Some(0.5),
+        repulsion: 0.1,
+        edges: 8,
+        ..GraphRecipe::default()
+    };
+    let loss = |name, weight| WeightedLoss { loss: Loss::by_name(name).unwrap(), weight };
+    let recipe = Recipe {
+        epochs: 2,
+        batch: 16,
+        optimiser: OptimiserName::Sgd,
+        learning_rate: 0.01,
+        dropout: 0.2,
+        accumulate: 3,
+        recompute: true,
+        layer_decay: Some(0.5),
+        losses: vec![loss("cross-entropy", 1.0), loss("triplet", 0.5), loss("arc-face", 0.1)],
+        graph: Some(graph),
+        ..Recipe::default()
+    };
+    let whole = train(&recipe, None, &mut ());
+    let record = whole.epochs.last().unwrap();
+    for term in
+        ["cross-entropy", "triplet", "arc-face", "graph_term", "carried_labels", "repulsion"]
+    {
+        assert!(record.value(&format!("train/{term}")).is_some(), "{term}: {record:?}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let cut = train(&recipe, Some(folder.path()), &mut After(8));
+    assert_eq!(cut.steps, 8); // in the middle of three batches
+    assert_eq!(train(&recipe, Some(folder.path()), &mut ()).model, whole.model);
+}
+
+#[test]
+fn every_loss_and_every_optimiser_lowers_itself() {
+    for loss in Loss::all() {
+        let name = loss.name();
+        let losses = vec![WeightedLoss { loss, weight: 1.0 }];
+        let recipe = Recipe { epochs: 6, losses, learning_rate: 3e-3, ..Recipe::default() };
+        let trained = train(&recipe, None, &mut ());
+        let value = |at: usize| trained.epochs[at].value(&format!("train/{name}")).unwrap();
+        assert!(value(5) < value(0), "{name}: {} to {}", value(0), value(5));
+    }
+    use OptimiserName::*;
+    for optimiser in [Sgd, Nesterov, Adam, Adamw, Rmsprop, Lion] {
+        let learning_rate = if matches!(optimiser, Sgd | Nesterov) { 0.03 } else { 1e-3 };
+        let recipe = Recipe { epochs: 6, optimiser, learning_rate, ..Recipe::default() };
+        let trained = train(&recipe, None, &mut ());
+        let value = |at: usize| trained.epochs[at].value("train/cross-entropy").unwrap();
+        assert!(value(5) < value(0), "{optimiser:?}: {} to {}", value(0), value(5));
+    }
+}
+
+#[test]
+fn a_frozen_backbone_stays_as_it_is() {
+    let recipe = Recipe { epochs: 2, trainable: TrainableRule::Head, ..Recipe::default() };
+    let (before, after) = (network(), train(&recipe, None, &mut ()).model);
+    for (id, tensor) in before.model.graph.initialisers() {
+        let name = &before.model.graph.value(*id).name;
+        let now = after.graph.initialiser(after.graph.find(name).unwrap()).unwrap();
+        assert_eq!(now == tensor, !name.starts_with("head."), "{name}");
+    }
+}
+
+#[test]
+fn the_first_tensor_that_is_not_finite_is_named_and_the_last_checkpoint_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = Recipe { epochs: 2, ..Recipe::default() };
+    train(&Recipe { epochs: 1, ..recipe.clone() }, Some(folder.path()), &mut ());
+    let kept = || std::fs::read_dir(folder.path().join("checkpoints")).unwrap().count();
+    let before = kept();
+    let huge = Recipe { optimiser: OptimiserName::Sgd, learning_rate: 1e30, ..recipe };
+    let fresh = tempfile::tempdir().unwrap();
+    let error = try_train(network(), &huge, Some(fresh.path()), &mut ()).unwrap_err();
+    let TrainError::NotFinite { step, term, first, .. } = &error else { panic!("{error}") };
+    assert!(*step > 0 && term == "cross-entropy", "{error}");
+    assert!(first.starts_with("first in \"") && first.contains("made by"), "{error}");
+    assert_eq!(kept(), before);
+}
+
+#[test]
+fn a_checkpoint_of_another_training_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    train(&Recipe { epochs: 1, ..Recipe::default() }, Some(folder.path()), &mut ());
+    let other = Recipe { epochs: 2, average: Some(0.5), ..Recipe::default() };
+    let error = try_train(network(), &other, Some(folder.path()), &mut ()).unwrap_err();
+    assert!(error.to_string().contains("of another training: tensor"), "{error}");
 }

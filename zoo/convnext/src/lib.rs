@@ -122,7 +122,7 @@ fn block(s: &Scope, x: Value, size: Size) -> Value {
         let y = gamma.map_or(y, |gamma| s.mul(y, gamma));
         s.permute(y, &[0, 3, 1, 2])
     };
-    s.add(y, x)
+    s.add(s.drop_path(y), x)
 }
 
 /// Two linear layers on `[N, H, W, C]`.

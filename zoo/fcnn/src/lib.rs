@@ -46,6 +46,10 @@ fn fcnn(s: &Scope, image: Value, widths: &[usize]) -> Value {
     for (i, &width) in widths.iter().enumerate() {
         let at = s.scope("layers");
         x = at.relu(at.linear(&i.to_string(), x, width));
+        // The last is the embedding, which drops elements on its way to the classifier.
+        if i + 1 < widths.len() {
+            x = at.dropout(x);
+        }
     }
     x
 }

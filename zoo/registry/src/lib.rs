@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 /// Every family of the zoo. A new family is one line here.
 static FAMILIES: &[&Family] = &[
+    &nearkin_convnet::FAMILY,
     &nearkin_convnext::FAMILY,
     &nearkin_fcnn::FAMILY,
     &nearkin_resnet::FAMILY,

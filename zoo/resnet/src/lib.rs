@@ -95,7 +95,7 @@ fn basic(s: &Scope, x: Value, width: usize, stride: usize, kind: Kind) -> Value 
     let y = s.conv("conv1", x, Conv::new(width, 3).stride(stride));
     let y = s.relu(s.batch_norm("bn1", y));
     let y = s.batch_norm("bn2", s.conv("conv2", y, Conv::new(width, 3)));
-    s.relu(s.add(y, shortcut(s, x, width, stride, kind)))
+    s.relu(s.add(s.drop_path(y), shortcut(s, x, width, stride, kind)))
 }
 
 /// 1×1 reduce, 3×3, 1×1 expand by four (Figure 5, right).
@@ -106,7 +106,7 @@ fn bottleneck(s: &Scope, x: Value, width: usize, stride: usize, kind: Kind) -> V
     let y = s.conv("conv2", y, Conv::new(inner, 3).stride(stride));
     let y = s.relu(s.batch_norm("bn2", y));
     let y = s.batch_norm("bn3", s.conv("conv3", y, Conv::new(4 * width, 1)));
-    s.relu(s.add(y, shortcut(s, x, 4 * width, stride, kind)))
+    s.relu(s.add(s.drop_path(y), shortcut(s, x, 4 * width, stride, kind)))
 }
 
 /// The identity where shapes allow it, else a projection; ResNet-D averages before it projects.

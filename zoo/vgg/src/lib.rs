@@ -66,7 +66,7 @@ fn pre_logits(s: &Scope, x: Value) -> Value {
     let (height, width) = s.spatial(x);
     let x = s.adaptive_avg_pool(x, (height.max(7), width.max(7)));
     let s = s.scope("pre_logits");
-    let x = s.relu(s.conv("fc1", x, Conv::new(4096, 7).pad(0).bias()));
+    let x = s.dropout(s.relu(s.conv("fc1", x, Conv::new(4096, 7).pad(0).bias())));
     let x = s.output(s.relu(s.conv("fc2", x, Conv::new(4096, 1).bias())));
     if s.spatial(x) == (1, 1) { s.flatten(x) } else { s.global_avg_pool(x) }
 }

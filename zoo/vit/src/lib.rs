@@ -86,9 +86,9 @@ fn patch_embed(s: &Scope, image: Value, patch: usize, width: usize) -> Value {
 /// Pre-norm residual attention, then pre-norm residual MLP (equations 2 and 3).
 fn block(s: &Scope, x: Value, heads: usize) -> Value {
     let y = attention(&s.scope("attn"), s.layer_norm("norm1", x, EPS), heads);
-    let x = s.add(x, y);
+    let x = s.add(x, s.drop_path(y));
     let y = mlp(&s.scope("mlp"), s.layer_norm("norm2", x, EPS));
-    s.add(x, y)
+    s.add(x, s.drop_path(y))
 }
 
 /// softmax(q kᵀ / √d) v for every head, with one fused projection for q, k and v.

@@ -12,7 +12,7 @@ mod nets;
 use std::error::Error;
 use std::path::Path;
 
-use nearkin_autodiff::{BatchNorm, Lowering, Optimiser, Trainable, Training, training_step};
+use nearkin_autodiff::{Lowering, Optimiser, Trainable, Training, training_step};
 use nearkin_nn::{INPUT, LOGITS, Options, ParameterKind, Scope, Value, Weights};
 use nearkin_onnx::{Dim, ElementType, Model, Shape, TensorType};
 use serde_json::json;
@@ -57,15 +57,7 @@ fn write(net: &str, lowering: Lowering, folder: &Path) -> Result<(), Box<dyn Err
         decay: if p.kind == ParameterKind::Weight { decay } else { 0.0 },
         rate: 1.0,
     });
-    let training = Training {
-        batch,
-        trainable: trainable.collect(),
-        optimiser,
-        batch_norm: BatchNorm::OfBatch,
-        clip_norm: None,
-        average: None,
-        lowering,
-    };
+    let training = Training { lowering, ..Training::new(batch, trainable.collect(), optimiser) };
     let step = training_step(&model, "loss", &training)?;
 
     let mut values = Vec::new();

@@ -13,7 +13,7 @@ mod filter;
 mod linear;
 mod standard;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nearkin_onnx::{Graph, ValueId};
 
@@ -73,13 +73,14 @@ impl Lowering {
 }
 
 /// The part of `from` that `outputs` depend on, in the operators of `lowering`; the names of inputs,
-/// outputs and constants stay.
+/// outputs and constants stay. Inputs of `optional` that are not read are left out.
 pub(crate) fn lower(
     from: &Graph,
     outputs: &[ValueId],
+    optional: &BTreeSet<ValueId>,
     lowering: Lowering,
 ) -> Result<Graph, Problem> {
-    let from = prune(from, outputs)?;
+    let from = prune(from, outputs, optional)?;
     let mut pass = Pass::new(&from, lowering)?;
     for node in from.nodes() {
         pass.node(node)?;
@@ -88,7 +89,7 @@ pub(crate) fn lower(
     for &output in from.outputs() {
         found.push(pass.output(output)?);
     }
-    prune(&pass.e.graph, &found)
+    prune(&pass.e.graph, &found, &BTreeSet::new())
 }
 
 /// Where a value of the graph before is found in the new one; at least one is there.
@@ -162,9 +163,6 @@ impl<'a> Pass<'a> {
         for input in new.inputs.iter_mut().flatten() {
             *input = self.plain(*input)?;
         }
-        if new.op == "Pad" && new.is_standard() {
-            self.pad_all_axes(&mut new)?;
-        }
         for output in new.outputs.iter_mut().flatten() {
             let value = self.from.value(*output);
             let id = self.e.graph.add_value(&value.name, value.ty.clone())?;
@@ -172,28 +170,6 @@ impl<'a> Pass<'a> {
             *output = id;
         }
         self.e.graph.add_node(new)?;
-        Ok(())
-    }
-
-    /// Writes the pads of all axes where some are listed: ONNX Runtime 1.31 moves transpositions
-    /// past `Pad` as if all were, and then fails.
-    fn pad_all_axes(&mut self, node: &mut nearkin_onnx::Node) -> Result<(), Problem> {
-        let input = |index: usize| node.inputs.get(index).copied().flatten();
-        let (Some(x), Some(pads), Some(axes)) = (input(0), input(1), input(3)) else {
-            return Ok(());
-        };
-        let known = |id| crate::rules::constant_ints(&self.e, id);
-        let (Some(pads), Some(axes)) = (known(pads), known(axes)) else { return Ok(()) };
-        let rank = self.e.dims(x)?.len();
-        let mut all = vec![0; 2 * rank];
-        for (i, &axis) in axes.iter().enumerate() {
-            let axis = crate::rules::axis(axis, rank);
-            let both = all.get(axis).is_some().then(|| (pads.get(i), pads.get(axes.len() + i)));
-            let Some((Some(&before), Some(&after))) = both else { return Ok(()) };
-            (all[axis], all[rank + axis]) = (before, after);
-        }
-        node.inputs[1] = Some(self.e.ints(&all)?);
-        node.inputs.truncate(3);
         Ok(())
     }
 

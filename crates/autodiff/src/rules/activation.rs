@@ -2,7 +2,6 @@
 
 use std::f32::consts::FRAC_2_SQRT_PI;
 
-
 use super::{Call, Grads, constant_floats};
 use crate::emit::Emit;
 

@@ -49,3 +49,39 @@ pub(super) fn gather_elements(e: &mut Emit, call: &Call) -> Grads {
     let grad = e.op("ScatterElements", &[zeros, chosen, g], attributes)?;
     call.first(grad)
 }
+
+/// ∂x = zeros with g added at the places that the indices name.
+pub(super) fn gather_nd(e: &mut Emit, call: &Call) -> Grads {
+    if call.node.int("batch_dims").unwrap_or(0) != 0 {
+        return Err(Problem::NoRuleFor("batch_dims".to_owned()));
+    }
+    let dims = e.dims(call.input(0)?)?;
+    let zeros = e.zeros(&dims)?;
+    let inputs = [zeros, call.input(1)?, call.grad()?];
+    let grad = e.op("ScatterND", &inputs, vec![attr("reduction", "add")])?;
+    call.first(grad)
+}
+
+/// ∂x = g, with zeros where x was replaced; ∂u = g at the places that the indices name.
+pub(super) fn scatter_nd(e: &mut Emit, call: &Call) -> Grads {
+    let replaces = match call.node.string("reduction").unwrap_or("none") {
+        "none" => true,
+        "add" => false,
+        other => return Err(Problem::NoRuleFor(format!("reduction {other}"))),
+    };
+    let (g, chosen) = (call.grad()?, call.input(1)?);
+    let mut grads = call.none();
+    if call.needs(0) {
+        let dims = e.dims(call.input(2)?)?;
+        grads[0] = Some(if replaces {
+            let zeros = e.zeros(&dims)?;
+            e.op("ScatterND", &[g, chosen, zeros], vec![])?
+        } else {
+            g
+        });
+    }
+    if call.needs(2) {
+        grads[2] = Some(e.op("GatherND", &[g, chosen], vec![])?);
+    }
+    Ok(grads)
+}

@@ -1,11 +1,17 @@
 //! Operators that move elements: the gradient moves back.
 
+use super::resample::{Map, padded_from, transposed};
 use super::{Call, Grads, axis};
 use crate::emit::Emit;
 use crate::error::Problem;
 
 /// ∂x = g.
 pub(super) fn identity(_: &mut Emit, call: &Call) -> Grads {
+    call.first(call.grad()?)
+}
+
+/// ∂x = g. Only f32 has gradients: a cast to another type and back stops them.
+pub(super) fn cast(_: &mut Emit, call: &Call) -> Grads {
     call.first(call.grad()?)
 }
 
@@ -140,11 +146,9 @@ pub(super) fn spread(
     e.slice(x, along, 0, (dims[along] - 1) * step + 1)
 }
 
-/// ∂x = g without what was padded (constant padding only).
+/// ∂x = g without what was padded; where padding repeated pixels, they take its gradient too.
 pub(super) fn pad(e: &mut Emit, call: &Call) -> Grads {
-    if call.node.string("mode").is_some_and(|mode| mode != "constant") {
-        return Err(Problem::NoRuleFor("padding that repeats pixels".to_owned()));
-    }
+    let mode = call.node.string("mode").unwrap_or("constant");
     let dims = e.dims(call.input(0)?)?;
     let absent = || Problem::NoRuleFor("pads that are not constant".to_owned());
     let pads = call.ints(e, 1, "pads").ok_or_else(absent)?;
@@ -152,14 +156,31 @@ pub(super) fn pad(e: &mut Emit, call: &Call) -> Grads {
         Some(_) => call.ints(e, 3, "axes").ok_or_else(absent)?,
         None => (0..dims.len() as i64).collect(),
     };
-    let mut ranges = Vec::new();
+    if mode == "constant" && pads.iter().all(|&n| n >= 0) {
+        let ranges: Vec<_> = (axes.iter().zip(&pads))
+            .map(|(&at, &before)| {
+                let (along, before) = (axis(at, dims.len()), before as usize);
+                (along, before, before + dims[along], 1)
+            })
+            .collect();
+        let grad = e.slice_steps(call.grad()?, &ranges)?;
+        return call.first(grad);
+    }
+    let mut maps = Vec::new();
     for (i, &at) in axes.iter().enumerate() {
         let along = axis(at, dims.len());
-        let negative = |_| Problem::NoRuleFor(format!("pads of {pads:?}"));
-        let before = usize::try_from(pads[i]).map_err(negative)?;
-        usize::try_from(pads[i + axes.len()]).map_err(negative)?;
-        ranges.push((along, before, before + dims[along], 1));
+        let (before, after) = (pads[i], pads[i + axes.len()]);
+        let size = dims[along] as i64;
+        if (before, after) == (0, 0) {
+            continue;
+        }
+        let row = |at: i64| {
+            let from = padded_from(mode, at, size).and_then(|from| usize::try_from(from).ok());
+            from.map(|from| (from, 1.0)).into_iter().collect()
+        };
+        let rows = (-before..size + after).map(row).collect();
+        maps.push(Map { axis: along, inputs: dims[along], rows });
     }
-    let grad = e.slice_steps(call.grad()?, &ranges)?;
+    let grad = transposed(e, call.grad()?, &maps)?;
     call.first(grad)
 }

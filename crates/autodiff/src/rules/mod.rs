@@ -5,16 +5,19 @@
 
 mod activation;
 mod arithmetic;
+mod block;
 mod conv;
+mod einsum;
 mod gather;
 mod layout;
 mod matrix;
 mod norm;
 mod pool;
 mod reduce;
+mod resample;
 mod softmax;
 
-use nearkin_onnx::{AttributeValue, Node, ValueId};
+use nearkin_onnx::{AttributeValue, Graph, Node, ValueId};
 
 pub(crate) use conv::fit;
 pub(crate) use norm::{centred, inverse_deviation};
@@ -42,12 +45,15 @@ const RULES: &[(&str, Rule)] = &[
     ("Add", arithmetic::add),
     ("AveragePool", pool::average),
     ("BatchNormalization", norm::batch),
+    ("Cast", layout::cast),
     ("Clip", activation::clip),
     ("Concat", layout::concat),
     ("Conv", conv::conv),
     ("ConvTranspose", conv::conv_transpose),
     ("Cos", arithmetic::cos),
+    ("DepthToSpace", block::depth_to_space),
     ("Div", arithmetic::div),
+    ("Einsum", einsum::einsum),
     ("Elu", activation::elu),
     ("Erf", activation::erf),
     ("Exp", arithmetic::exp),
@@ -55,12 +61,15 @@ const RULES: &[(&str, Rule)] = &[
     ("Flatten", layout::reshape),
     ("Gather", gather::gather),
     ("GatherElements", gather::gather_elements),
+    ("GatherND", gather::gather_nd),
     ("Gelu", activation::gelu),
     ("Gemm", matrix::gemm),
     ("GlobalAveragePool", pool::global_average),
+    ("GroupNormalization", norm::group),
     ("HardSigmoid", activation::hard_sigmoid),
     ("HardSwish", activation::hard_swish),
     ("Identity", layout::identity),
+    ("InstanceNormalization", norm::instance),
     ("LayerNormalization", norm::layer),
     ("LeakyRelu", activation::leaky_relu),
     ("Log", arithmetic::log),
@@ -81,11 +90,14 @@ const RULES: &[(&str, Rule)] = &[
     ("ReduceSumSquare", reduce::sum_square),
     ("Relu", activation::relu),
     ("Reshape", layout::reshape),
+    ("Resize", resample::resize),
+    ("ScatterND", gather::scatter_nd),
     ("Sigmoid", activation::sigmoid),
     ("Sin", arithmetic::sin),
     ("Slice", layout::slice),
     ("Softmax", softmax::softmax),
     ("Softplus", activation::softplus),
+    ("SpaceToDepth", block::space_to_depth),
     ("Split", layout::split),
     ("Sqrt", arithmetic::sqrt),
     ("Squeeze", layout::reshape),
@@ -169,10 +181,15 @@ pub(crate) fn constant_ints(e: &Emit, id: ValueId) -> Option<Vec<i64>> {
 
 /// The numbers of a constant.
 pub(crate) fn constant_floats(e: &Emit, id: ValueId) -> Option<Vec<f32>> {
-    if let Some(tensor) = e.graph.initialiser(id) {
+    floats_of(&e.graph, id)
+}
+
+/// The numbers of a constant of this graph.
+pub(crate) fn floats_of(graph: &Graph, id: ValueId) -> Option<Vec<f32>> {
+    if let Some(tensor) = graph.initialiser(id) {
         return tensor.to_f32();
     }
-    let producer = e.graph.node(e.graph.producer(id)?);
+    let producer = graph.node(graph.producer(id)?);
     match (producer.op.as_str(), producer.attribute("value")?) {
         ("Constant", AttributeValue::Tensor(tensor)) => tensor.to_f32(),
         _ => None,

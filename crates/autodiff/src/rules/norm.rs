@@ -86,32 +86,97 @@ pub(crate) fn inverse_deviation(e: &mut Emit, var: ValueId, eps: f32) -> Result<
 /// deviation r: with h = g·γ, ∂x = r·(h − mean(h) − x̂·mean(h·x̂)); ∂γ = Σ g·x̂, ∂β = Σ g.
 /// Ba et al., 2016, <https://arxiv.org/abs/1607.06450>.
 pub(super) fn layer(e: &mut Emit, call: &Call) -> Grads {
-    let (g, x, scale) = (call.grad()?, call.input(0)?, call.input(1)?);
+    let x = call.input(0)?;
     let (mean, inverse) = (call.output(1)?, call.output(2)?);
-    let dims = e.dims(x)?;
-    let first = axis(call.node.int("axis").unwrap_or(-1), dims.len());
-    let normalised: Vec<usize> = (first..dims.len()).collect();
+    let rank = e.dims(x)?.len();
+    let first = axis(call.node.int("axis").unwrap_or(-1), rank);
+    let axes: Vec<usize> = (first..rank).collect();
     let centred = e.sub(x, mean)?;
     let normed = e.mul(centred, inverse)?;
+    let scale = call.input(1)?;
+    let row = e.dims(scale)?;
+    standardised(e, call, &Standardised { normed, inverse, axes, row })
+}
+
+/// Instance normalisation: every channel of every image by itself; gradients as of layer
+/// normalisation. Ulyanov et al., 2016, <https://arxiv.org/abs/1607.08022>.
+pub(super) fn instance(e: &mut Emit, call: &Call) -> Grads {
+    let x = call.input(0)?;
+    let dims = e.dims(x)?;
+    let mut row = vec![1; dims.len()];
+    row[1] = dims[1];
+    let axes: Vec<usize> = (2..dims.len()).collect();
+    let (normed, inverse) = standardise(e, call, x, &axes)?;
+    standardised(e, call, &Standardised { normed, inverse, axes, row })
+}
+
+/// Group normalisation: the channels of a group together; gradients as of layer normalisation. γ and β
+/// are one for each channel, and before opset 21 one for each group.
+/// Wu and He, 2018, <https://arxiv.org/abs/1803.08494>.
+pub(super) fn group(e: &mut Emit, call: &Call) -> Grads {
+    let x = call.input(0)?;
+    let dims = e.dims(x)?;
+    let groups = call.node.int("num_groups").unwrap_or(1).max(1) as usize;
+    let each = e.dims(call.input(1)?)?.iter().product::<usize>() / groups;
+    let pixels = dims[2..].iter().product();
+    let x = e.reshape(x, &[dims[0], groups, dims[1] / groups, pixels])?;
+    let axes = vec![2, 3];
+    let (normed, inverse) = standardise(e, call, x, &axes)?;
+    standardised(e, call, &Standardised { normed, inverse, axes, row: vec![1, groups, each, 1] })
+}
+
+/// What was normalised: x̂, the inverse deviation, over which axes, and the shape of γ beside x̂.
+struct Standardised {
+    normed: ValueId,
+    inverse: ValueId,
+    axes: Vec<usize>,
+    row: Vec<usize>,
+}
+
+/// x̂ and the inverse deviation over `axes`, which stay.
+fn standardise(
+    e: &mut Emit,
+    call: &Call,
+    x: ValueId,
+    axes: &[usize],
+) -> Result<(ValueId, ValueId), Problem> {
+    let mean = e.mean(x, axes, true)?;
+    let centred = e.sub(x, mean)?;
+    let square = e.mul(centred, centred)?;
+    let var = e.mean(square, axes, true)?;
+    let inverse = inverse_deviation(e, var, call.node.float("epsilon").unwrap_or(1e-5))?;
+    Ok((e.mul(centred, inverse)?, inverse))
+}
+
+/// The gradients of y = γ·x̂ + β, in the shape of x̂ and then of each input.
+fn standardised(e: &mut Emit, call: &Call, of: &Standardised) -> Grads {
+    let &Standardised { normed, inverse, ref axes, ref row } = of;
+    let shape = e.dims(normed)?;
+    let g = e.reshape(call.grad()?, &shape)?;
     let mut grads = call.none();
     if call.needs(0) {
+        let scale = e.reshape(call.input(1)?, row)?;
         let h = e.mul(g, scale)?;
-        let level = e.mean(h, &normalised, true)?;
+        let level = e.mean(h, axes, true)?;
         let product = e.mul(h, normed)?;
-        let tilt = e.mean(product, &normalised, true)?;
+        let tilt = e.mean(product, axes, true)?;
         let tilted = e.mul(normed, tilt)?;
         let rest = e.sub(h, level)?;
         let rest = e.sub(rest, tilted)?;
-        grads[0] = Some(e.mul(inverse, rest)?);
+        let grad = e.mul(inverse, rest)?;
+        let dims = e.dims(call.input(0)?)?;
+        grads[0] = Some(e.reshape(grad, &dims)?);
     }
     if call.needs(1) {
         let product = e.mul(g, normed)?;
-        let dims = e.dims(scale)?;
-        grads[1] = Some(e.sum_to(product, &dims)?);
+        let sum = e.sum_to(product, row)?;
+        let dims = e.dims(call.input(1)?)?;
+        grads[1] = Some(e.reshape(sum, &dims)?);
     }
     if call.needs(2) {
+        let sum = e.sum_to(g, row)?;
         let dims = e.dims(call.input(2)?)?;
-        grads[2] = Some(e.sum_to(g, &dims)?);
+        grads[2] = Some(e.reshape(sum, &dims)?);
     }
     Ok(grads)
 }

@@ -6,6 +6,7 @@ use nearkin_onnx::{ElementType, Graph, Model, Node, Shape, Tensor, TensorType, V
 use nearkin_testkit::interpreter::interpret;
 
 /// Appends a node with one output.
+#[allow(dead_code, reason = "not every test needs it")]
 pub(crate) fn op(graph: &mut Graph, op: &str, inputs: &[ValueId], name: &str) -> ValueId {
     let mut node = Node::new(op, inputs);
     node.outputs = vec![None];
@@ -19,6 +20,7 @@ pub(crate) fn op(graph: &mut Graph, op: &str, inputs: &[ValueId], name: &str) ->
 
 /// Appends `loss` = Σ c·y over all f32 outputs, c irregular, so that no gradient is hidden; false if
 /// no output is f32.
+#[allow(dead_code, reason = "not every test needs it")]
 pub(crate) fn append_loss(model: &mut Model) -> bool {
     let graph = &mut model.graph;
     let outputs = graph.outputs().to_vec();
@@ -55,6 +57,7 @@ pub(crate) fn append_loss(model: &mut Model) -> bool {
 /// Compares the gradients of `loss` with respect to `wrt` at `feeds` with central differences.
 ///
 /// The step is 1e-5 and the result is compared to 2e-6 of the largest gradient, or of 1.
+#[allow(dead_code, reason = "not every test needs it")]
 pub(crate) fn check(
     model: &Model,
     wrt: &[&str],

@@ -75,7 +75,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     parquet: Option<PathBuf>,
 
-    /// The points' names in outside files, one on each line. The default is 0, 1, 2 and so on.
+    /// The points' names in outside files, one on each line [default: those of the images that `nearkin embed` left
+    /// beside the points, else 0, 1, 2 and so on].
     #[arg(long, value_name = "FILE")]
     names: Option<PathBuf>,
 
@@ -168,7 +169,10 @@ impl Arguments {
     pub(crate) fn run(&self, quiet: bool) -> Ended {
         let points = points::read(&self.points, self.part)?;
         let n = points.view().nrows();
-        let names = self.names.as_deref().map(points::lines).transpose()?;
+        let names = match &self.names {
+            Some(path) => Some(points::lines(path)?),
+            None => points::names_beside(&self.points, n),
+        };
         let mut said = Vec::new();
         let sources = self.sources(&points, names.as_deref(), quiet, &mut said)?;
         let mut graph = self.combine(&sources)?;
@@ -184,8 +188,9 @@ impl Arguments {
             graph = capped(graph.view(), most);
             made.push(format!("max-neighbours {most}"));
         }
+        let of = if self.points.is_dir() { crate::train::PIXELS } else { "" };
         let info = GraphInfo {
-            made: made.join(", "),
+            made: made.join(", ") + of,
             distance: Some(self.distance.as_str().to_owned()),
             dataset: Some(DatasetHash::of_points(points.view())),
         };

@@ -86,6 +86,14 @@ fn pixels(path: &Path, which: Which) -> anyhow::Result<Points> {
     Ok(Points { values: Values::Owned(values), labels: Some(labels), parts })
 }
 
+/// The names of `n` images that `nearkin embed` left beside their embeddings, if it did.
+pub(super) fn names_beside(path: &Path, n: usize) -> Option<Vec<String>> {
+    let table = std::fs::File::open(crate::model::beside(path, "tsv")).ok()?;
+    let rows = nearkin_data::read_manifest_rows(table).ok()?;
+    let names: Vec<String> = rows.into_iter().map(|row| row.path).collect();
+    (names.len() == n).then_some(names)
+}
+
 /// A file's lines, without empty ones at its end.
 pub(super) fn lines(path: &Path) -> Result<Vec<String>, Failure> {
     let text = std::fs::read_to_string(path)

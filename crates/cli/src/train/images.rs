@@ -17,21 +17,21 @@ use crate::exit::{Exit, Failure, OrExit as _};
 /// Images prepared for training, changed at random or not.
 #[derive(Clone, Debug)]
 pub(crate) enum Prepared {
-    Plain(Evaluate),
+    Plain(Box<Evaluate>),
     Augmented(Box<Augmented>),
 }
 
 impl Prepare for Prepared {
     fn shape(&self) -> [usize; 3] {
         match self {
-            Self::Plain(plain) => Prepare::<f32>::shape(plain),
+            Self::Plain(plain) => Prepare::<f32>::shape(&**plain),
             Self::Augmented(augmented) => augmented.shape(),
         }
     }
 
     fn stage(&self) -> Stage {
         match self {
-            Self::Plain(plain) => Prepare::<f32>::stage(plain),
+            Self::Plain(plain) => Prepare::<f32>::stage(&**plain),
             Self::Augmented(augmented) => augmented.stage(),
         }
     }
@@ -114,7 +114,7 @@ impl Images {
         let hash = hash(&train, &known);
         let evaluate = Evaluate::new(eval).or_exit(Exit::Usage)?;
         let prepared = match augment(&job.augment, eval)? {
-            None => Prepared::Plain(evaluate.clone()),
+            None => Prepared::Plain(Box::new(evaluate.clone())),
             Some(augment) => {
                 let augmented = Augmented::new(&augment, job.recipe.seed).or_exit(Exit::Usage)?;
                 Prepared::Augmented(Box::new(augmented))
@@ -140,6 +140,15 @@ impl Images {
                 .map(|part| set(Split::Test, part.samples.clone())),
             hash,
         })
+    }
+
+    /// Classes of training images that are known but may not be used.
+    pub(super) fn hidden(&self) -> Vec<Option<usize>> {
+        let hidden = |(sample, label): (&Sample, &Option<usize>)| match (&sample.target, label) {
+            (Target::Class(class), None) => Some(*class),
+            _ => None,
+        };
+        self.train_samples.samples.iter().zip(&self.labels).map(hidden).collect()
     }
 
     /// The training images' values `[n, C·H·W]`, as the network sees them.

@@ -212,11 +212,11 @@ macro_rules! as_text {
 as_text!(Labels, Augmentation, GraphSource);
 
 impl Job {
-    /// The matched control: the same with α = 0.
+    /// The matched control: the same with α = 0 and without carried labels.
     pub(crate) fn control(&self) -> anyhow::Result<Self> {
         let mut control = self.clone();
         match &mut control.recipe.graph {
-            Some(graph) => graph.alpha = 0.0,
+            Some(graph) => (graph.alpha, graph.carried) = (0.0, Some(0.0)),
             None => bail!("a control needs a graph: found none"),
         }
         Ok(control)
@@ -252,6 +252,7 @@ impl Job {
         if let Some(graph) = &edges {
             identity.insert("graph".to_owned(), graph::hash(graph.view()));
         }
+        let hidden = images.hidden();
         let threads = options.threads.map_or_else(
             || std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             std::num::NonZero::get,
@@ -282,13 +283,14 @@ impl Job {
             nearkin_runtime::Session::load(bytes.clone(), options).or_exit(Exit::BadInput)?;
         let provider = session.report().provider.clone();
         let batch = self.recipe.batch.max(32);
+        let run = |session: &mut _, source: &_| {
+            embed_all(session, &network, source, batch, threads).map_err(failure)
+        };
+        let bank = run(&mut session, &images.plain)?;
+        let hidden = hidden.iter().any(Option::is_some).then(|| bank.correct(&hidden));
         let mut test = None;
         if let Some(set) = &images.test {
-            let run = |session: &mut _, source: &_| {
-                embed_all(session, &network, source, batch, threads).map_err(failure)
-            };
             let found = run(&mut session, &set.source)?;
-            let bank = run(&mut session, &images.plain)?;
             let labels = set.classes();
             let of_bank = images.labels.clone();
             let quality = final_quality(&found, &labels, (&bank, &of_bank), network.classes);
@@ -305,6 +307,7 @@ impl Job {
             seconds: start.elapsed().as_secs_f64(),
             provider,
             last: epochs.last().map(|record| record.values.clone()).unwrap_or_default(),
+            hidden,
             test,
             model,
         }))

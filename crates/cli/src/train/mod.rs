@@ -6,6 +6,7 @@ mod job;
 mod network;
 mod progress;
 mod report;
+pub(crate) mod suite;
 
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,7 @@ use nearkin_train::{
 use crate::engine_arguments::EngineArguments;
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::{Ended, interrupt, output};
+pub(crate) use graph::PIXELS;
 use job::{Augmentation, GraphSource, Job, Labels};
 use progress::Bar;
 
@@ -125,6 +127,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "HOW", value_parser = sampling)]
     sampling: Option<Sampling>,
 
+    /// Weight of a cross-entropy of unlabelled images with the labels that the graph carries to them [default: 1,
+    /// and 0 for images of several classes].
+    #[arg(long, value_name = "W")]
+    carried: Option<f32>,
+
     /// Weight of a term that keeps images without an edge apart.
     #[arg(long, value_name = "W")]
     repulsion: Option<f32>,
@@ -173,9 +180,30 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SHARE")]
     average: Option<f32>,
 
-    /// What is trained: all, head, norms, biases, or beginnings of names as in layer4,layer3.
+    /// What is trained beside the head: all, head (nothing else), norms, biases, last:LAYERS, or patterns of names
+    /// as in 'layer4.*,!*.bias'.
     #[arg(long, value_name = "WHAT", value_parser = trainable)]
     trainable: Option<TrainableRule>,
+
+    /// Factor on the learning rate from each layer to the one before it.
+    #[arg(long, value_name = "FACTOR")]
+    layer_decay: Option<f32>,
+
+    /// Stochastic depth: share of images whose last residual branch is dropped.
+    #[arg(long, value_name = "SHARE")]
+    drop_path: Option<f32>,
+
+    /// Dropout of the embedding, and where else the network has it.
+    #[arg(long, value_name = "SHARE")]
+    dropout: Option<f32>,
+
+    /// Batches whose mean gradient makes one step.
+    #[arg(long, value_name = "N")]
+    accumulate: Option<usize>,
+
+    /// Compute parts of the forward pass again in the backward pass, to need less memory.
+    #[arg(long)]
+    recompute: bool,
 
     /// Leave batch normalisation's statistics as they are.
     #[arg(long)]
@@ -245,7 +273,11 @@ fn trainable(text: &str) -> Result<TrainableRule, String> {
         "head" => TrainableRule::Head,
         "norms" => TrainableRule::Norms,
         "biases" => TrainableRule::Biases,
-        names => TrainableRule::Prefixes(names.split(',').map(str::to_owned).collect()),
+        last if last.starts_with("last:") => {
+            let count = last.trim_start_matches("last:").parse();
+            TrainableRule::Last(count.map_err(|_| format!("expected last:LAYERS, found {last:?}"))?)
+        }
+        names => TrainableRule::Patterns(names.split(',').map(str::to_owned).collect()),
     })
 }
 
@@ -346,6 +378,11 @@ impl Arguments {
         set_some(&mut recipe.clip_norm, &self.clip_norm);
         set_some(&mut recipe.average, &self.average);
         set(&mut recipe.trainable, &self.trainable);
+        set_some(&mut recipe.layer_decay, &self.layer_decay);
+        set(&mut recipe.drop_path, &self.drop_path);
+        set(&mut recipe.dropout, &self.dropout);
+        set(&mut recipe.accumulate, &self.accumulate);
+        recipe.recompute |= self.recompute;
         if self.freeze_batch_norm {
             recipe.batch_norm = TrainingBatchNorm::Frozen;
         }
@@ -357,6 +394,7 @@ impl Arguments {
             || self.layer.is_some()
             || self.edges.is_some()
             || self.sampling.is_some()
+            || self.carried.is_some()
             || self.repulsion.is_some();
         if job.graph.is_some() {
             let graph = recipe.graph.get_or_insert_default();
@@ -366,6 +404,7 @@ impl Arguments {
             set(&mut graph.layer, &self.layer);
             set(&mut graph.edges, &self.edges);
             set(&mut graph.sampling, &self.sampling);
+            set_some(&mut graph.carried, &self.carried);
             set(&mut graph.repulsion, &self.repulsion);
         } else if of_graph || self.control || recipe.graph.is_some() {
             let error = anyhow!("options of the graph's term need --graph: found none");

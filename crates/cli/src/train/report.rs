@@ -26,6 +26,8 @@ pub(crate) struct Result {
     pub(crate) provider: String,
     /// The numbers of the last epoch.
     pub(crate) last: Vec<(String, f64)>,
+    /// Training images whose label was not used: classified right, and all.
+    pub(crate) hidden: Option<(usize, usize)>,
     pub(crate) test: Option<TestResult>,
     #[serde(skip)]
     pub(crate) model: Model,
@@ -42,9 +44,6 @@ pub(crate) struct TestResult {
     /// For images of several classes: VOC's mean average precision, by area.
     pub(crate) mean_average_precision: Option<f64>,
     pub(crate) quality: Quality,
-    /// Of each image, for paired comparisons.
-    #[serde(skip)]
-    pub(crate) correct: Vec<bool>,
 }
 
 impl TestResult {
@@ -54,23 +53,12 @@ impl TestResult {
         quality: Quality,
         source: &Samples<Evaluate>,
     ) -> std::result::Result<Self, Failure> {
-        let correct: Vec<bool> = found
-            .logits
-            .outer_iter()
-            .zip(labels)
-            .filter_map(|(row, label)| {
-                let row = row.insert_axis(ndarray::Axis(0));
-                let one = Evaluated { embeddings: Default::default(), logits: row.to_owned() };
-                label.map(|label| one.correct(&[Some(label)]).0 == 1)
-            })
-            .collect();
-        let right = correct.iter().filter(|&&right| right).count();
-        let images = correct.len();
+        let (right, images) = found.correct(labels);
         let interval = wilson_interval(right, images.max(1));
         let accuracy = right as f64 / images.max(1) as f64;
         let mean_average_precision = if images == 0 { voc_map(found, source)? } else { None };
         let interval = (interval.low, interval.high);
-        Ok(Self { images, right, accuracy, interval, mean_average_precision, quality, correct })
+        Ok(Self { images, right, accuracy, interval, mean_average_precision, quality })
     }
 }
 

@@ -10,3 +10,4 @@ mod refusals;
 #[cfg(target_os = "linux")]
 mod signals;
 mod support;
+mod train;

@@ -94,6 +94,9 @@ unsafe fn pair_sum<V: Vector>(x: &[f32], y: &[f32], step: impl Fn(V, V, V) -> V)
     }
 }
 
+/// Values in a cache line.
+const LINE: usize = 16;
+
 #[inline(always)]
 unsafe fn sums<V: Vector, const MR: usize, const NV: usize>(
     tile: Tile<'_>,
@@ -109,7 +112,15 @@ unsafe fn sums<V: Vector, const MR: usize, const NV: usize>(
     let chunk = width.div_ceil(width.div_ceil(depth(term)));
     for start in (0..width).step_by(chunk) {
         let columns = chunk.min(width - start);
+        // The slice that follows in memory is the next one read, here or in the next panel.
+        let slice = columns * right;
+        let share = slice.div_ceil(rows / MR).next_multiple_of(LINE);
+        let mut ahead = panel.as_ptr().wrapping_add(start * right + slice);
         for row in (0..rows).step_by(MR) {
+            for line in (0..share).step_by(LINE) {
+                V::prefetch(ahead.wrapping_add(line));
+            }
+            ahead = ahead.wrapping_add(share);
             // SAFETY: row + MR ≤ rows and start + columns ≤ width, so all stays inside the slices.
             unsafe {
                 micro::<V, MR, NV>(
@@ -145,9 +156,13 @@ unsafe fn micro<V: Vector, const MR: usize, const NV: usize>(
             }
             for (row, sums) in sums.iter_mut().enumerate() {
                 let value = V::splat(*left.add(row));
-                for (sum, &right) in sums.iter_mut().zip(&right) {
+                for (v, sum) in sums.iter_mut().enumerate() {
+                    // Read from memory by the addition itself, so that no sum leaves its register.
+                    let again = V::FEW && v == NV - 1;
+                    let right = if again { V::load(panel.add(v * V::LANES)) } else { right[v] };
                     *sum = step(*sum, value, right);
                 }
+                V::in_order();
             }
             left = left.add(MR);
             panel = panel.add(NV * V::LANES);
@@ -203,6 +218,25 @@ pub(super) unsafe fn scan<V: Vector, const NV: usize>(scan: Scan<'_>, hits: &mut
             }
         }
     }
+}
+
+/// Appends the place of every bit that is set in the hits.
+///
+/// # Safety
+/// The instructions of `V` are there.
+#[inline(always)]
+pub(super) unsafe fn places<V: Vector>(hits: &[Hit], by_column: bool, places: &mut Vec<u32>) {
+    const BITS: usize = 16;
+    places.reserve(BITS * hits.len());
+    let mut length = places.len();
+    for hit in hits {
+        let bits = if by_column { hit.by_column } else { hit.by_row };
+        let base = super::place(hit.row.into(), hit.column.into());
+        // SAFETY: there is room for all bits of this hit and of those that follow.
+        length += unsafe { V::spread(bits, base, places.as_mut_ptr().add(length)) };
+    }
+    // SAFETY: so many have been written.
+    unsafe { places.set_len(length) };
 }
 
 /// Multiplies and adds in registers `steps` times; returns how many operations that were.

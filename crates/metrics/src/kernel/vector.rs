@@ -4,6 +4,8 @@
 /// All functions: the processor has the instructions; pointers are good for `LANES` values.
 pub(super) trait Vector: Copy {
     const LANES: usize;
+    /// Whether there are too few registers for all vectors of a panel besides the sums.
+    const FEW: bool = false;
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
@@ -16,8 +18,26 @@ pub(super) trait Vector: Copy {
     unsafe fn max(self, other: Self) -> Self;
     /// 1 / self within 4 units of the last place, for normal numbers.
     unsafe fn reciprocal(self) -> Self;
+    /// Where registers are few: what follows is loaded after what came before, not sooner.
+    #[inline(always)]
+    fn in_order() {}
+    /// Brings a line into the second cache; any address will do.
+    #[inline(always)]
+    fn prefetch(_from: *const f32) {}
     /// A bit for each lane that is at least `other`'s.
     unsafe fn at_least(self, other: Self) -> u32;
+    /// Writes `base` plus the number of each bit that is set; returns how many. There is room for sixteen.
+    #[inline(always)]
+    unsafe fn spread(mut bits: u16, base: u32, to: *mut u32) -> usize {
+        let mut count = 0;
+        while bits != 0 {
+            // SAFETY: the caller's promise.
+            unsafe { to.add(count).write(base + bits.trailing_zeros()) };
+            bits &= bits - 1;
+            count += 1;
+        }
+        count
+    }
 }
 
 /// What any processor adds without a word from us: LLVM makes vectors of it where there are some.
@@ -163,13 +183,30 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn prefetch(from: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
+        }
+
+        #[inline(always)]
         unsafe fn at_least(self, other: Self) -> u32 {
             unsafe { u32::from(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(self, other)) }
+        }
+
+        #[inline(always)]
+        unsafe fn spread(bits: u16, base: u32, to: *mut u32) -> usize {
+            unsafe {
+                let numbers =
+                    _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+                let all = _mm512_add_epi32(numbers, _mm512_set1_epi32(base.cast_signed()));
+                _mm512_storeu_si512(to.cast(), _mm512_maskz_compress_epi32(bits, all));
+            }
+            bits.count_ones() as usize
         }
     }
 
     impl Vector for __m256 {
         const LANES: usize = 8;
+        const FEW: bool = true;
 
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
@@ -223,6 +260,16 @@ mod x86 {
                 let left = _mm256_fnmadd_ps(self, rough, _mm256_set1_ps(2.0));
                 _mm256_mul_ps(rough, left)
             }
+        }
+
+        #[inline(always)]
+        fn prefetch(from: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
+        }
+
+        #[inline(always)]
+        fn in_order() {
+            std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
         }
 
         #[inline(always)]

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
+use rayon::prelude::*;
 use thiserror::Error;
 
 use super::ranks::each_query;
@@ -144,31 +145,33 @@ pub fn retrieval(
     for (item, &label) in items.labels.iter().enumerate() {
         of_label.entry(label).or_default().push(item);
     }
-    let relevant =
-        |query: usize| of_label.get(&queries.labels[query]).map_or(0, |items| items.len() - own);
-    let kept: Vec<usize> = (0..embeddings.nrows()).filter(|&query| relevant(query) > 0).collect();
+    let count = |label| of_label.get(label).map_or(0, |items| items.len() - own);
+    // Of every query: how many items it should find.
+    let relevant: Vec<usize> = queries.labels.iter().map(count).collect();
+    let kept: Vec<usize> = (0..embeddings.nrows()).filter(|&query| relevant[query] > 0).collect();
     if kept.is_empty() {
         return Err(RetrievalError::AllAlone);
     }
     // How far the scores look at most; nothing if one looks at everything.
-    let depths = kept.iter().flat_map(|&q| scores.iter().map(move |s| s.depth(relevant(q))));
-    let depth = depths.collect::<Option<Vec<_>>>().map(|depths| depths.into_iter().max());
+    let depth = scores.iter().flat_map(|score| kept.iter().map(|&q| score.depth(relevant[q])));
+    let depth = depth.collect::<Option<Vec<_>>>().map(|depths| depths.into_iter().max());
     let mut values = Vec::with_capacity(kept.len() * scores.len());
-    let mut take = |query: usize, ranks: &[usize]| {
-        let all = relevant(query);
-        if all > 0 {
-            values.extend(scores.iter().map(|&score| score_ranks(ranks, all, score)));
-        }
+    // The scores of a query; none if it has nothing to find.
+    let of_ranks = |query: usize, ranks: &[usize]| {
+        let all = relevant[query];
+        let asked = if all > 0 { scores } else { &[] };
+        asked.iter().map(|&score| score_ranks(ranks, all, score)).collect::<Vec<_>>()
     };
     match depth.map(Option::unwrap_or_default) {
         // A quarter of everything is found sooner by counting.
         Some(k) if k == 0 || 4 * k <= available.max(256) => {
             let is_alike = |query: usize, item: usize| items.labels[item] == queries.labels[query];
-            near_lists(embeddings, gallery, measure, k.max(1), &is_alike, |query, near| {
-                let hits = (1..).zip(near).filter(|&(_, &item)| is_alike(query, item));
-                let ranks: Vec<usize> = hits.map(|(rank, _)| rank).collect();
-                take(query, &ranks);
-            })?;
+            let take = |first: usize, ranks: Vec<Vec<usize>>| {
+                let found = ranks.into_par_iter().enumerate().with_min_len(256);
+                let found = found.flat_map_iter(|(at, ranks)| of_ranks(first + at, &ranks));
+                values.par_extend(found);
+            };
+            near_ranks(embeddings, gallery, measure, k.max(1), &is_alike, take)?;
         }
         _ => {
             let of_query = |query: usize| {
@@ -178,7 +181,7 @@ pub fn retrieval(
             let own_item = |query: usize| (own == 1).then_some(query);
             let points = items.embeddings;
             each_query(embeddings, points, measure, &of_query, &own_item, |query, ranks| {
-                take(query, &ranks);
+                values.extend(of_ranks(query, &ranks));
             })?;
         }
     }
@@ -196,47 +199,44 @@ fn again<'a>(set: &'a Labelled<'_>) -> Labelled<'a> {
 /// Rows of queries that are searched at once in a gallery of their own.
 const QUERY_ROWS: usize = 4096;
 
-/// Hands over the indices of the k nearest items of every query, in order; those next to each other that are all alike the
-/// query, or all unlike it, may stand in any.
-fn near_lists(
+/// Hands over, for runs of queries in order, the ranks of those among the k nearest items that are alike the query.
+fn near_ranks(
     queries: ArrayView2<'_, f32>,
     gallery: Gallery<'_>,
     measure: Measure,
     k: usize,
     is_alike: &(dyn Fn(usize, usize) -> bool + Sync),
-    mut take: impl FnMut(usize, &[usize]),
+    mut take: impl FnMut(usize, Vec<Vec<usize>>),
 ) -> Result<(), MeasureError> {
+    let of_lists = |first: usize, indices: &Array2<usize>| {
+        let of_list = |(at, list): (usize, ArrayView1<'_, usize>)| {
+            let alike = (1..).zip(list).filter(|&(_, &item)| is_alike(first + at, item));
+            alike.map(|(rank, _)| rank).collect()
+        };
+        indices.axis_iter(Axis(0)).into_par_iter().enumerate().map(of_list).collect()
+    };
     match (gallery, measure) {
         (Gallery::Others, Measure::Of(distance)) => {
             // Finished strips give their candidates back.
             let strips = queries.nrows().div_ceil(1 << 15);
             let mut join = SelfJoin::new(queries, k, distance, None, strips)?;
             let is_alike = |query, item: u32| is_alike(query, item as usize);
-            while let Some((first, near)) = join.next_alike(&is_alike) {
-                for (at, row) in near.iter().enumerate() {
-                    let row: Vec<usize> = row.iter().map(|&(_, item)| item as usize).collect();
-                    take(first + at, &row);
-                }
+            while let Some((first, ranks)) = join.next_ranks(&is_alike) {
+                take(first, ranks);
             }
         }
         (Gallery::Others, _) => {
-            hand_over(0, &nearest_within(queries, k, measure)?.indices, &mut take);
+            take(0, of_lists(0, &nearest_within(queries, k, measure)?.indices));
         }
         (Gallery::Apart(items), _) => {
             for first in (0..queries.nrows()).step_by(QUERY_ROWS) {
                 let block = queries.slice(s![first..queries.nrows().min(first + QUERY_ROWS), ..]);
-                let near = nearest(block, items.embeddings, k, measure)?;
-                hand_over(first, &near.indices, &mut take);
+                let found = nearest(block, items.embeddings, k, measure)?;
+                take(first, of_lists(first, &found.indices));
             }
         }
     }
     Ok(())
-}
-
-fn hand_over(first: usize, indices: &Array2<usize>, take: &mut impl FnMut(usize, &[usize])) {
-    for (at, row) in indices.rows().into_iter().enumerate() {
-        take(first + at, row.to_slice().unwrap_or_default());
-    }
 }
 
 #[cfg(test)]

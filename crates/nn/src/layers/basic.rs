@@ -87,10 +87,23 @@ impl Scope {
     }
 
     /// `before` and `after` zeros along `axis`.
+    ///
+    /// The operator is told of every axis: ONNX Runtime's optimiser (1.31, 1.32) turns a transposition
+    /// before a `Pad` of some axes into one after it, and then reads pads that are not there.
     pub fn pad_axis(&self, x: Value, axis: isize, before: usize, after: usize) -> Value {
-        let pads = self.ints(&[before as i64, after as i64]);
-        let zero = self.scalar(0.0);
-        self.op(None, "Pad", &[x, pads, zero, self.ints(&[axis as i64])], vec![])
+        let rank = self.dims(x).len();
+        let at = if axis < 0 { rank.wrapping_add_signed(axis) } else { axis as usize };
+        if at >= rank {
+            return if x.id().is_none() {
+                x
+            } else {
+                self.reject("pad", format!("an axis of {rank} dimensions"), axis.to_string())
+            };
+        }
+        let mut pads = vec![0; 2 * rank];
+        (pads[at], pads[rank + at]) = (before as i64, after as i64);
+        let inputs = [x, self.ints(&pads), self.scalar(0.0)];
+        self.op(None, "Pad", &inputs, vec![])
     }
 
     /// The mean over one axis, which is dropped.

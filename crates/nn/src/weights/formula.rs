@@ -19,8 +19,14 @@ pub(crate) fn splitmix(z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The first `count` elements of the tensor `name`: c + h·t with t in [−1, 1).
-pub(crate) fn fill(name: &str, count: usize, centre: f32, half: f32) -> Vec<f32> {
+/// The first `count` elements of the tensor `name`: c + h·t with t in [−1, 1), the centre c and the
+/// half-width h.
+///
+/// ```
+/// let values = nearkin_nn::reference::fill("conv1.weight", 9408, 0.0, 0.202_030_51);
+/// assert_eq!(values[9407], 0.112_266_8);
+/// ```
+pub fn fill(name: &str, count: usize, centre: f32, half: f32) -> Vec<f32> {
     let seed = fnv1a64(name);
     (0..count as u64)
         .map(|i| {

@@ -19,12 +19,15 @@ pub(super) fn infer(call: &Call<'_>) -> Option<Types> {
         "Gather" => gather(call),
         "OneHot" => one_hot(call),
         "GatherElements" => gather_elements(call),
+        "GatherND" => gather_nd(call),
         "ScatterElements" | "ScatterND" => {
             call.shape(0).map(<[Dim]>::to_vec).and_then(|dims| call.one(call.element(0)?, dims))
         }
         "Expand" => expand(call),
         "Tile" => tile(call),
         "Shape" => shape_of(call),
+        "Size" => call.one(ElementType::Int64, vec![]),
+        "Range" => range(call),
         "Constant" => constant(call),
         "ConstantOfShape" => constant_of_shape(call),
         _ => return None,
@@ -287,6 +290,19 @@ fn gather_elements(call: &Call<'_>) -> Types {
     call.one(call.element(0)?, indices)
 }
 
+/// Each row of indices names a part of the data; `batch_dims` leading dimensions are shared.
+fn gather_nd(call: &Call<'_>) -> Types {
+    let (data, indices) = (call.shape(0)?, call.shape(1)?);
+    let shared = usize::try_from(call.node.int("batch_dims").unwrap_or(0)).unwrap_or(usize::MAX);
+    let depth = indices.last().and_then(Dim::known);
+    let named = depth.and_then(|depth| data.get(shared.checked_add(depth)?..));
+    let Some((named, (_, places))) = named.zip(indices.split_last()) else {
+        let found = format!("{} of {}", show(indices), show(data));
+        return Err(call.mismatch("indices that fit the data", found));
+    };
+    call.one(call.element(0)?, [places, named].concat())
+}
+
 fn expand(call: &Call<'_>) -> Types {
     let dims = call.shape(0)?;
     let target = call
@@ -327,6 +343,20 @@ fn shape_of(call: &Call<'_>) -> Types {
     let end = place(call.node.int("end").unwrap_or(rank));
     let length = usize::try_from((end - start).max(0)).unwrap_or(0);
     call.one(ElementType::Int64, vec![Dim::Known(length)])
+}
+
+fn range(call: &Call<'_>) -> Types {
+    let one = |index| Some(i128::from(*call.constant_ints(index)?.first()?));
+    let length = match (one(0), one(1), one(2)) {
+        (Some(start), Some(limit), Some(step)) if step != 0 => {
+            let (span, step) =
+                if step > 0 { (limit - start, step) } else { (start - limit, -step) };
+            let whole = span.max(0) / step + i128::from(span.max(0) % step != 0);
+            usize::try_from(whole).map_or(Dim::Unknown, Dim::Known)
+        }
+        _ => Dim::Unknown,
+    };
+    call.one(call.element(0)?, vec![length])
 }
 
 fn constant(call: &Call<'_>) -> Types {

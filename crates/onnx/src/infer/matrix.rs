@@ -1,14 +1,17 @@
 //! Matrix products and reductions.
 
 use super::elementwise::broadcast;
-use super::{Call, Types, show};
+use super::{Call, InferError, Types, show};
+use crate::einsum::Einsum;
 use crate::shape::Dim;
 use crate::tensor::ElementType;
+use std::collections::BTreeMap;
 
 pub(super) fn infer(call: &Call<'_>) -> Option<Types> {
     Some(match call.op() {
         "MatMul" => matmul(call),
         "Gemm" => gemm(call),
+        "Einsum" => einsum(call),
         "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1"
         | "ReduceL2" | "ReduceSumSquare" | "ReduceLogSumExp" => reduce(call),
         "ArgMax" | "ArgMin" => arg(call),
@@ -67,6 +70,32 @@ fn gemm(call: &Call<'_>) -> Types {
     if call.has(2) && broadcast(&dims, call.shape(2)?).is_none_or(|d| d != dims) {
         return Err(call.mismatch(format!("a bias for {}", show(&dims)), show(call.shape(2)?)));
     }
+    call.one(call.element(0)?, dims)
+}
+
+fn einsum(call: &Call<'_>) -> Types {
+    let equation = call.node.string("equation").unwrap_or_default();
+    let Some(labels) = Einsum::parse(equation) else {
+        return Err(InferError::NoRule(format!("Einsum of {equation:?}")));
+    };
+    let mut sizes: BTreeMap<char, Dim> = BTreeMap::new();
+    for (index, labels) in labels.inputs.iter().enumerate() {
+        let dims = call.shape(index)?;
+        if dims.len() != labels.len() {
+            return Err(call.mismatch(format!("{} dimensions", labels.len()), show(dims)));
+        }
+        for (&label, dim) in labels.iter().zip(dims) {
+            let known = sizes.entry(label).or_insert_with(|| dim.clone());
+            match (&*known, dim) {
+                (Dim::Known(a), Dim::Known(b)) if a != b => {
+                    return Err(call.mismatch(format!("{label} of {a}"), show(dims)));
+                }
+                (Dim::Known(_), _) => {}
+                _ => *known = dim.clone(),
+            }
+        }
+    }
+    let dims = labels.output.iter().map(|label| sizes[label].clone()).collect();
     call.one(call.element(0)?, dims)
 }
 

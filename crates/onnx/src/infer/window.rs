@@ -12,7 +12,7 @@ pub(super) fn infer(call: &Call<'_>) -> Option<Types> {
         "GlobalAveragePool" | "GlobalMaxPool" | "GlobalLpPool" => global_pool(call),
         "Pad" => pad(call),
         "Resize" => resize(call),
-        "DepthToSpace" => depth_to_space(call),
+        "DepthToSpace" | "SpaceToDepth" => depth_to_space(call),
         _ => return None,
     })
 }
@@ -218,15 +218,21 @@ fn resize(call: &Call<'_>) -> Types {
     call.one(call.element(0)?, dims)
 }
 
+/// Blocks of pixels as channels, or channels as blocks of pixels.
 fn depth_to_space(call: &Call<'_>) -> Types {
     let x = call.shape(0)?;
     let block = usize::try_from(call.node.int("blocksize").unwrap_or(0)).unwrap_or(0);
     let [n, Dim::Known(c), Dim::Known(h), Dim::Known(w)] = x else {
         return Err(call.mismatch("[N, C, H, W]", show(x)));
     };
-    if block == 0 || c % (block * block) != 0 {
-        return Err(call.mismatch(format!("channels in {block}×{block} blocks"), c.to_string()));
-    }
-    let dims = [c / (block * block), h * block, w * block].map(Dim::Known);
+    let fits = |size: &usize, block: usize| block > 0 && size.is_multiple_of(block);
+    let area = block.saturating_mul(block);
+    let dims = if call.op() == "DepthToSpace" {
+        fits(c, area).then(|| [c / area, h * block, w * block])
+    } else {
+        (fits(h, block) && fits(w, block)).then(|| [c * area, h / block, w / block])
+    };
+    let wrong = || call.mismatch(format!("blocks of {block} × {block}"), show(x));
+    let dims = dims.ok_or_else(wrong)?.map(Dim::Known);
     call.one(call.element(0)?, [vec![n.clone()], dims.to_vec()].concat())
 }

@@ -10,9 +10,8 @@ mod load;
 
 use crate::error::{LoadError, RunError};
 
-use crate::session::{Engine, Facts, advance_on_host};
+use crate::session::{Engine, Facts};
 use crate::source::Prepared;
-use crate::state::{Feed, Held};
 use crate::value::{Port, Tensor, TensorView, contiguous};
 use independence::images_are_independent;
 use ndarray::ArrayD;
@@ -242,15 +241,6 @@ impl Engine for TractEngine {
             self.run_whole(inputs, outputs)
         };
         results.map_err(|reason| RunError::Engine { engine: NAME, reason })
-    }
-
-    fn advance(
-        &mut self,
-        inputs: &[Feed<'_, '_>],
-        outputs: &[usize],
-        kept: &[usize],
-    ) -> Result<(Vec<Tensor>, Vec<Held>), RunError> {
-        advance_on_host(self, inputs, outputs, kept)
     }
 }
 

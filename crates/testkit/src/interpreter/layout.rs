@@ -22,7 +22,9 @@ pub(super) fn run(call: &Call<'_>) -> Option<Outputs> {
         "Tile" => tile(call),
         "Gather" => gather(call),
         "GatherElements" => gather_elements(call),
+        "GatherND" => gather_nd(call),
         "ScatterElements" => scatter_elements(call),
+        "ScatterND" => scatter_nd(call),
         "OneHot" => one_hot(call),
         _ => return None,
     })
@@ -275,6 +277,49 @@ fn scatter_elements(call: &Call<'_>) -> Outputs {
             "none" => x[&target[..]] = update,
             other => return Err(format!("reduction {other}")),
         }
+    }
+    Ok(vec![x])
+}
+
+/// The place in `x` that the last dimension of `chosen` names at `index`.
+fn named(chosen: &Array, index: &[usize], shape: &[usize]) -> Result<Vec<usize>, String> {
+    let depth = chosen.shape().last().copied().unwrap_or(0);
+    let at = |i: usize| wrapped(chosen[&[index, &[i]].concat()[..]], shape[i]);
+    (0..depth).map(at).collect()
+}
+
+fn gather_nd(call: &Call<'_>) -> Outputs {
+    let (x, chosen) = (call.get(0)?, call.get(1)?);
+    if call.int("batch_dims", 0) != 0 {
+        return Err("batch_dims".to_owned());
+    }
+    let depth = chosen.shape().last().copied().ok_or("indices without dimensions")?;
+    let places = &chosen.shape()[..chosen.ndim() - 1];
+    let mut failure = None;
+    let y = filled(&[places, &x.shape()[depth..]].concat(), |index| {
+        match named(chosen, &index[..places.len()], x.shape()) {
+            Ok(start) => x[&[&start[..], &index[places.len()..]].concat()[..]],
+            Err(problem) => {
+                failure = Some(problem);
+                0.0
+            }
+        }
+    });
+    failure.map_or(Ok(vec![y]), Err)
+}
+
+fn scatter_nd(call: &Call<'_>) -> Outputs {
+    let (mut x, chosen, updates) = (call.get(0)?.clone(), call.get(1)?, call.get(2)?);
+    let adds = match call.node.string("reduction").unwrap_or("none") {
+        "add" => true,
+        "none" => false,
+        other => return Err(format!("reduction {other}")),
+    };
+    let count = chosen.ndim() - 1;
+    for index in super::indices(updates.shape()) {
+        let start = named(chosen, &index[..count], x.shape())?;
+        let target = &mut x[&[&start[..], &index[count..]].concat()[..]];
+        *target = if adds { *target } else { 0.0 } + updates[&index[..]];
     }
     Ok(vec![x])
 }

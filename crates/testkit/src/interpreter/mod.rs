@@ -9,6 +9,8 @@
 mod elementwise;
 mod layout;
 mod matrix;
+mod norm;
+mod resample;
 mod window;
 
 use ndarray::{ArrayD, IxDyn};
@@ -61,6 +63,30 @@ pub fn interpret(
     graph: &Graph,
     feeds: &[(&str, Array)],
 ) -> Result<BTreeMap<String, Array>, InterpretError> {
+    run_graph(graph, feeds, |_, _| ())
+}
+
+/// The same with every output of an operator rounded to its element type, f32: what an engine would
+/// give whose operators are exact.
+///
+/// # Errors
+/// As [`interpret`].
+pub fn interpret_rounded(
+    graph: &Graph,
+    feeds: &[(&str, Array)],
+) -> Result<BTreeMap<String, Array>, InterpretError> {
+    run_graph(graph, feeds, |id, array| {
+        if graph.value(id).ty.as_ref().is_some_and(|ty| ty.element == ElementType::Float) {
+            array.mapv_inplace(|x| f64::from(x as f32));
+        }
+    })
+}
+
+fn run_graph(
+    graph: &Graph,
+    feeds: &[(&str, Array)],
+    finish: impl Fn(ValueId, &mut Array),
+) -> Result<BTreeMap<String, Array>, InterpretError> {
     let mut values: BTreeMap<ValueId, Array> = BTreeMap::new();
     for &(id, ref tensor) in graph.initialisers() {
         if let Some(array) = constant(tensor) {
@@ -72,6 +98,11 @@ pub fn interpret(
             values.insert(id, array.clone());
         }
     }
+    let mut readers: BTreeMap<ValueId, usize> = BTreeMap::new();
+    let read = graph.nodes().iter().flat_map(|node| node.inputs.iter().flatten());
+    for &id in read.chain(graph.outputs()) {
+        *readers.entry(id).or_default() += 1;
+    }
     for node in graph.nodes() {
         let inputs: Vec<Option<&Array>> = node
             .inputs
@@ -80,9 +111,18 @@ pub fn interpret(
             .collect::<Result<_, _>>()?;
         let outputs = run(&Call { graph, node, inputs })
             .map_err(|problem| InterpretError::Node { node: node.describe(), problem })?;
-        for (id, array) in node.outputs.iter().zip(outputs) {
+        for (id, mut array) in node.outputs.iter().zip(outputs) {
             if let Some(id) = id {
+                finish(*id, &mut array);
                 values.insert(*id, array);
+            }
+        }
+        // What nobody reads any more makes room.
+        for id in node.inputs.iter().flatten() {
+            let left = readers.entry(*id).or_default();
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                values.remove(id);
             }
         }
     }
@@ -133,7 +173,9 @@ fn run(call: &Call<'_>) -> Outputs {
     if !call.node.is_standard() {
         return Err("not an operator of ONNX's own set".to_owned());
     }
-    for family in [elementwise::run, matrix::run, layout::run, window::run] {
+    let families =
+        [elementwise::run, norm::run, matrix::run, layout::run, window::run, resample::run];
+    for family in families {
         if let Some(outputs) = family(call) {
             return outputs;
         }

@@ -1,7 +1,7 @@
 //! Convolutions and pooling over any number of axes.
 
 use super::{Array, Call, Outputs, filled, indices};
-use ndarray::IxDyn;
+use ndarray::{Array2, ArrayView2, IxDyn};
 
 pub(super) fn run(call: &Call<'_>) -> Option<Outputs> {
     Some(match call.node.op.as_str() {
@@ -88,29 +88,55 @@ impl Window {
     }
 }
 
+/// For each window and each tap, the flat pixel of the image under it; none in the padding.
+fn pixels_under(window: &Window, out: &[usize], image: &[usize]) -> Vec<Vec<Option<usize>>> {
+    let taps: Vec<Vec<usize>> = indices(&window.kernel).collect();
+    let flat =
+        |pixel: Vec<usize>| pixel.iter().zip(image).fold(0, |flat, (p, size)| flat * size + p);
+    let under = |place: Vec<usize>| {
+        taps.iter().map(|tap| window.pixel(&place, tap, image).map(flat)).collect()
+    };
+    indices(out).map(under).collect()
+}
+
+fn row_major(x: &Array) -> Vec<f64> {
+    x.iter().copied().collect()
+}
+
+fn shaped(shape: &[usize], values: Vec<f64>) -> Outputs {
+    Array::from_shape_vec(IxDyn(shape), values).map(|y| vec![y]).map_err(|error| error.to_string())
+}
+
+/// For each image and group: the kernels as rows times the pixels that each window sees as columns.
 fn conv(call: &Call<'_>) -> Outputs {
     let (x, w) = (call.get(0)?, call.get(1)?);
     let groups = call.int("group", 1) as usize;
     let image = &x.shape()[2..];
     let window = Window::new(call, w.shape()[2..].to_vec(), image)?;
-    let outputs = w.shape()[0];
-    let inner = w.shape()[1];
-    let shape = [&[x.shape()[0], outputs], &window.out(image, false)[..]].concat();
-    let taps: Vec<Vec<usize>> = indices(&window.kernel).collect();
-    Ok(vec![filled(&shape, |index| {
-        let (n, m, place) = (index[0], index[1], &index[2..]);
-        let group = m / (outputs / groups);
-        let mut sum = call.optional(2).map_or(0.0, |bias| bias[[m]]);
-        for tap in &taps {
-            let Some(pixel) = window.pixel(place, tap, image) else { continue };
-            for c in 0..inner {
-                let at = [&[n, group * inner + c], &pixel[..]].concat();
-                let weight = [&[m, c], &tap[..]].concat();
-                sum += x[&at[..]] * w[&weight[..]];
-            }
+    let (batch, outputs, inner) = (x.shape()[0], w.shape()[0], w.shape()[1]);
+    let out = window.out(image, false);
+    let under = pixels_under(&window, &out, image);
+    let (pixels, taps) = (image.iter().product::<usize>(), window.kernel.iter().product::<usize>());
+    let (xs, ws) = (row_major(x), row_major(w));
+    let rows = outputs / groups;
+    let mut y = Vec::with_capacity(batch * outputs * under.len());
+    for (n, group) in (0..batch).flat_map(|n| (0..groups).map(move |group| (n, group))) {
+        let seen = Array2::from_shape_fn((inner * taps, under.len()), |(row, place)| {
+            let plane = (n * groups + group) * inner + row / taps;
+            under[place][row % taps].map_or(0.0, |pixel| xs[plane * pixels + pixel])
+        });
+        let kernels = matrix(rows, inner * taps, &ws[group * rows * inner * taps..])?;
+        for (m, row) in kernels.dot(&seen).outer_iter().enumerate() {
+            let bias = call.optional(2).map_or(0.0, |bias| bias[[group * rows + m]]);
+            y.extend(row.iter().map(|sum| sum + bias));
         }
-        sum
-    })])
+    }
+    shaped(&[&[batch, outputs], &out[..]].concat(), y)
+}
+
+fn matrix(rows: usize, columns: usize, values: &[f64]) -> Result<ArrayView2<'_, f64>, String> {
+    ArrayView2::from_shape((rows, columns), &values[..rows * columns])
+        .map_err(|error| error.to_string())
 }
 
 /// Each pixel spreads the kernel over the output: the adjoint of a convolution.
@@ -134,27 +160,31 @@ fn conv_transpose(call: &Call<'_>) -> Outputs {
     if let Some(given) = call.node.ints("output_shape") {
         out = given.iter().map(|&n| n as usize).collect();
     }
-    let per_group = w.shape()[1];
-    let shape = [&[x.shape()[0], per_group * groups], &out[..]].concat();
-    let mut y = Array::zeros(IxDyn(&shape));
-    for index in indices(x.shape()) {
-        let (n, c, place) = (index[0], index[1], &index[2..]);
-        let group = c / (x.shape()[1] / groups);
-        for tap in indices(&window.kernel) {
-            let Some(pixel) = window.pixel(place, &tap, &out) else { continue };
-            for m in 0..per_group {
-                let at = [&[n, group * per_group + m], &pixel[..]].concat();
-                let weight = [&[c, m], &tap[..]].concat();
-                y[&at[..]] += x[&index[..]] * w[&weight[..]];
+    let (batch, channels, per_group) = (x.shape()[0], x.shape()[1], w.shape()[1]);
+    let outputs = per_group * groups;
+    // The windows of the convolution that this is the adjoint of see the output.
+    let under = pixels_under(&window, image, &out);
+    let (pixels, taps) = (out.iter().product::<usize>(), window.kernel.iter().product::<usize>());
+    let (xs, ws) = (row_major(x), row_major(w));
+    let rows = channels / groups;
+    let mut y = vec![0.0; batch * outputs * pixels];
+    for (n, group) in (0..batch).flat_map(|n| (0..groups).map(move |group| (n, group))) {
+        let given = &xs[(n * channels + group * rows) * under.len()..];
+        let kernels = matrix(rows, per_group * taps, &ws[group * rows * per_group * taps..])?;
+        let spread = kernels.t().dot(&matrix(rows, under.len(), given)?);
+        for ((row, place), value) in spread.indexed_iter() {
+            if let Some(pixel) = under[place][row % taps] {
+                let plane = n * outputs + group * per_group + row / taps;
+                y[plane * pixels + pixel] += value;
             }
         }
     }
     if let Some(bias) = call.optional(2) {
-        for index in indices(&shape) {
-            y[&index[..]] += bias[[index[1]]];
+        for (i, plane) in y.chunks_mut(pixels).enumerate() {
+            plane.iter_mut().for_each(|value| *value += bias[[i % outputs]]);
         }
     }
-    Ok(vec![y])
+    shaped(&[&[batch, outputs], &out[..]].concat(), y)
 }
 
 /// Maxima, and where they lie in the whole tensor, counted row-major.
