@@ -31,5 +31,5 @@ pub use rules::differentiable;
 pub use select::{Selection, Which, select};
 pub use separate::separate;
 pub use step::{Scalar, Slot, TrainingStep, training_step};
-pub use sweep::{Gradients, gradients};
+pub use sweep::{Gradients, gradients, gradients_lowered};
 pub use training::{Trainable, Training};

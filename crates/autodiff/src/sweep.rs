@@ -105,6 +105,22 @@ pub fn gradients(
     batch: usize,
     batch_norm: BatchNorm,
 ) -> Result<Gradients, AutodiffError> {
+    gradients_lowered(model, loss, wrt, batch, batch_norm, Lowering::Standard)
+}
+
+/// [`gradients`] in the operators of a lowering.
+///
+/// # Errors
+/// As [`gradients`]; [`Problem::Setting`] for a lowering that is none.
+pub fn gradients_lowered(
+    model: &Model,
+    loss: &str,
+    wrt: &[&str],
+    batch: usize,
+    batch_norm: BatchNorm,
+    lowering: Lowering,
+) -> Result<Gradients, AutodiffError> {
+    lowering.check().map_err(|problem| problem.at(""))?;
     let model = &separate(model);
     let inputs: BTreeSet<&str> = wrt.iter().copied().collect();
     let form = Form { batch, inputs: &inputs, batch_norm, masks: &[] };
@@ -132,7 +148,6 @@ pub fn gradients(
         outputs.push(e.output(grad, &output).map_err(|problem| problem.at(""))?);
         names.push(output);
     }
-    let lowering = Lowering::Standard;
     let graph = lower(&prepared.emit.graph, &outputs, &BTreeSet::new(), lowering)
         .map_err(|problem| problem.at(""))?;
     Ok(Gradients { model: with_graph(model, graph, lowering), outputs: names })

@@ -76,7 +76,7 @@ impl Pass<'_> {
             "MatMul" => self.product(node, block),
             "Gemm" => self.outer(node, block),
             "Reshape" => self.reshaped(first, output),
-            "ReduceSum" => self.token_sum(node, output),
+            "ReduceSum" => self.sum_of(node, output),
             op if UNARY.contains(&op) => self.unary(node, first),
             op if BINARY.contains(&op) => self.binary(node),
             _ => Ok(None),
@@ -237,7 +237,7 @@ impl Pass<'_> {
         self.e.slice(mean, 1, 0, channels)
     }
 
-    fn channel_sum(&mut self, x: ValueId) -> Result<Option<Place>, Problem> {
+    pub(super) fn channel_sum(&mut self, x: ValueId) -> Result<Option<Place>, Problem> {
         let dims = self.dims(x)?;
         let Some(x) = self.already_blocked(x)? else { return Ok(None) };
         let mean = self.image_means(x, dims[1])?;

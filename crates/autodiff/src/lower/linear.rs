@@ -123,25 +123,33 @@ impl Pass<'_> {
         Ok(Some(Place { tokens: place.tokens, plain, ..Place::default() }))
     }
 
-    /// The sum over all tokens, if that is what `node` gives.
-    pub(super) fn token_sum(
+    /// The sum over all tokens, or over all pixels of each channel, if that is what `node` gives.
+    pub(super) fn sum_of(
         &mut self,
         node: &Node,
         output: ValueId,
     ) -> Result<Option<Place>, Problem> {
         let &[Some(x), Some(axes)] = &node.inputs[..] else { return Ok(None) };
-        let (Some(tokens), dims) = (self.place(x)?.tokens, self.dims(x)?) else { return Ok(None) };
+        let (place, dims) = (self.place(x)?, self.dims(x)?);
         let axes = self.plain(axes)?;
         let Some(axes) = crate::rules::constant_ints(&self.e, axes) else { return Ok(None) };
         let mut axes: Vec<usize> =
             axes.iter().map(|&axis| crate::rules::axis(axis, dims.len())).collect();
         axes.sort_unstable();
-        if !axes.iter().copied().eq(0..dims.len() - 1) {
-            return Ok(None);
-        }
-        let count = self.e.dims(tokens)?[3];
-        let mean = self.image_means(tokens, dims[dims.len() - 1])?;
-        let sum = self.e.scale(mean, count as f32)?;
+        let sum = match place {
+            Place { tokens: Some(tokens), .. } if axes.iter().copied().eq(0..dims.len() - 1) => {
+                let count = self.e.dims(tokens)?[3];
+                let mean = self.image_means(tokens, dims[dims.len() - 1])?;
+                self.e.scale(mean, count as f32)?
+            }
+            Place { blocked: Some(_), .. } if axes == [0, 2, 3] => {
+                let Some(Place { plain: Some(sum), .. }) = self.channel_sum(x)? else {
+                    return Ok(None);
+                };
+                sum
+            }
+            _ => return Ok(None),
+        };
         let out = self.dims(output)?;
         self.e.reshape(sum, &out).map(|sum| Some(plain(sum)))
     }
