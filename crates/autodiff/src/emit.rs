@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nearkin_onnx::{Attribute, AttributeValue, ElementType, Graph, Node, Tensor, ValueId, infer};
+use nearkin_onnx::{
+    Attribute, AttributeValue, ElementType, Graph, Node, Shape, Tensor, TensorType, ValueId, infer,
+};
 
 use crate::error::Problem;
 
@@ -66,9 +68,38 @@ impl Emit {
         Ok(ids)
     }
 
+    /// An operator of another domain than ONNX's own with one f32 output of these dimensions, which
+    /// no shape rule knows; the same on the same inputs is emitted once.
+    pub(crate) fn foreign(
+        &mut self,
+        domain: &str,
+        op: &str,
+        inputs: &[Option<ValueId>],
+        attributes: Vec<Attribute>,
+        dims: &[usize],
+    ) -> Result<ValueId, Problem> {
+        let key = format!("{domain}.{op} {inputs:?} {attributes:?} {dims:?}");
+        if let Some(ids) = self.known.get(&key) {
+            return ids.first().copied().ok_or(Problem::NoOutput);
+        }
+        let mut node = Node::new(op, &[]);
+        domain.clone_into(&mut node.domain);
+        node.inputs = inputs.to_vec();
+        node.attributes = attributes;
+        let ids = self.typed(node, vec![TensorType::f32(Shape::known(dims))])?;
+        self.known.insert(key, ids.clone());
+        ids.first().copied().ok_or(Problem::NoOutput)
+    }
+
     /// Infers the types of a node's outputs, names them, and appends it.
-    pub(crate) fn append(&mut self, mut node: Node, count: usize) -> Result<Vec<ValueId>, Problem> {
-        let types = infer(&self.graph, &node)?;
+    pub(crate) fn append(&mut self, node: Node, count: usize) -> Result<Vec<ValueId>, Problem> {
+        let mut types = infer(&self.graph, &node)?;
+        types.truncate(count);
+        self.typed(node, types)
+    }
+
+    /// Appends a node with outputs of these types, and names them.
+    fn typed(&mut self, mut node: Node, types: Vec<TensorType>) -> Result<Vec<ValueId>, Problem> {
         let base = loop {
             self.count += 1;
             let name = format!("{}/{}_{}", self.prefix, node.op, self.count);
@@ -77,8 +108,8 @@ impl Emit {
             }
         };
         node.name.clone_from(&base);
-        let mut ids = Vec::with_capacity(count);
-        for (i, ty) in types.into_iter().take(count).enumerate() {
+        let mut ids = Vec::with_capacity(types.len());
+        for (i, ty) in types.into_iter().enumerate() {
             let name = if i == 0 { base.clone() } else { format!("{base}#{i}") };
             ids.push(self.graph.add_value(&name, Some(ty))?);
         }

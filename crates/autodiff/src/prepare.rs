@@ -10,8 +10,9 @@ use nearkin_onnx::{
 use crate::emit::{Emit, attr};
 use crate::error::{AutodiffError, Problem};
 use crate::fold::{Known, Small};
+use crate::gelu::gelus;
 use crate::mask::{Mask, MaskInput};
-use crate::rules::{axis, constant_ints};
+use crate::rules::{axis, centred, constant_ints};
 
 /// How batch normalisation is trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,6 +59,7 @@ pub(crate) fn prepare(model: &Model, form: Form<'_>) -> Result<Prepared, Autodif
         names: BTreeMap::new(),
         statistics: Vec::new(),
         momenta: BTreeMap::new(),
+        gelus: gelus(from),
         masks: Vec::new(),
         masked: BTreeMap::new(),
     };
@@ -82,6 +84,8 @@ struct Pass<'a> {
     statistics: Vec<(String, ValueId)>,
     /// Running statistics that have been followed: one layer may be applied twice.
     momenta: BTreeMap<String, usize>,
+    /// Values that are a GELU of others.
+    gelus: BTreeMap<ValueId, ValueId>,
     masks: Vec<(ValueId, MaskInput)>,
     /// What one reader finds, by its name and the value of the forward graph.
     masked: BTreeMap<(&'a str, ValueId), ValueId>,
@@ -189,6 +193,12 @@ impl Pass<'_> {
             && let Some(output) = node.outputs.first().copied().flatten()
         {
             return self.fold(node, new, output, value);
+        }
+        let gelu = node.outputs.first().copied().flatten().and_then(|y| self.gelus.get(&y));
+        if let Some(x) = gelu.and_then(|x| self.map.get(x)).copied() {
+            let mut new = Node::new("Gelu", &[x]);
+            new.name.clone_from(&node.name);
+            return self.copy(node, new, 1).map(drop);
         }
         match new.op.as_str() {
             _ if !new.is_standard() => {}
@@ -336,11 +346,13 @@ impl Pass<'_> {
                 found: count.to_string(),
             });
         }
-        let mean_row = e.mean(x, &axes, true)?;
-        let centred = e.sub(x, mean_row)?;
-        let square = e.mul(centred, centred)?;
-        let var_row = e.mean(square, &axes, true)?;
-        let (mean, var) = (e.reshape(mean_row, &[dims[1]])?, e.reshape(var_row, &[dims[1]])?);
+        let share = (count as f32).recip();
+        let sum = e.channel_sum(x)?;
+        let mean = e.scale(sum, share)?;
+        // Two passes: the mean of squares less the square of the mean loses its digits.
+        let centred = centred(e, x, mean)?;
+        let square = e.channel_dot(centred, centred)?;
+        let var = e.scale(square, share)?;
         e.keep(mean);
         e.keep(var);
         let keep = node.float("momentum").unwrap_or(0.9);

@@ -7,10 +7,10 @@ use nearkin_onnx::{Model, Tensor, ValueId};
 use crate::accumulate::apply;
 use crate::checkpoint::Values;
 use crate::error::{AutodiffError, Problem};
+use crate::lower::{Lowering, lower};
 use crate::mask::MaskInput;
 use crate::optimiser::Optimiser;
 use crate::prepare::{BatchNorm, Form, Prepared, is_standardisation, of_data, prepare};
-use crate::prune::prune;
 use crate::separate::separate;
 use crate::sweep::{backward, with_graph};
 use crate::training::{Trainable, Training};
@@ -173,7 +173,7 @@ pub fn training_step(
             update.accumulate(training, &parameters).map_err(whole)?;
             let apply = apply(training, &parameters.starts, count).map_err(whole)?;
             update.slots = apply.slots;
-            (Some(with_graph(model, apply.graph)), apply.scalars)
+            (Some(with_graph(model, apply.graph, Lowering::Standard)), apply.scalars)
         }
     };
     for (name, next) in statistics {
@@ -182,11 +182,11 @@ pub fn training_step(
     let Update { slots, next, .. } = update;
     outputs.extend(next);
     let optional = masks.iter().map(|(id, _)| *id).collect();
-    let graph = prune(&emit.graph, &outputs, &optional).map_err(whole)?;
+    let graph = lower(&emit.graph, &outputs, &optional, training.lowering).map_err(whole)?;
     let masks = masks.into_iter().map(|(_, mask)| mask);
     let masks = masks.filter(|mask| graph.find(&mask.input).is_some()).collect();
     Ok(TrainingStep {
-        model: with_graph(model, graph),
+        model: with_graph(model, graph, training.lowering),
         apply,
         slots,
         scalars,

@@ -7,8 +7,8 @@ use nearkin_onnx::{ElementType, Model, ValueId};
 use crate::checkpoint::{Checkpoint, Recompute, Values};
 use crate::emit::Emit;
 use crate::error::{AutodiffError, Problem};
+use crate::lower::{Lowering, lower};
 use crate::prepare::{BatchNorm, Form, prepare};
-use crate::prune::prune;
 use crate::rules::{self, Call};
 use crate::separate::separate;
 
@@ -105,6 +105,22 @@ pub fn gradients(
     batch: usize,
     batch_norm: BatchNorm,
 ) -> Result<Gradients, AutodiffError> {
+    gradients_lowered(model, loss, wrt, batch, batch_norm, Lowering::Standard)
+}
+
+/// [`gradients`] in the operators of a lowering.
+///
+/// # Errors
+/// As [`gradients`]; [`Problem::Setting`] for a lowering that is none.
+pub fn gradients_lowered(
+    model: &Model,
+    loss: &str,
+    wrt: &[&str],
+    batch: usize,
+    batch_norm: BatchNorm,
+    lowering: Lowering,
+) -> Result<Gradients, AutodiffError> {
+    lowering.check().map_err(|problem| problem.at(""))?;
     let model = &separate(model);
     let inputs: BTreeSet<&str> = wrt.iter().copied().collect();
     let form = Form { batch, inputs: &inputs, batch_norm, masks: &[] };
@@ -132,13 +148,14 @@ pub fn gradients(
         outputs.push(e.output(grad, &output).map_err(|problem| problem.at(""))?);
         names.push(output);
     }
-    let graph = prune(&prepared.emit.graph, &outputs, &BTreeSet::new())
+    let graph = lower(&prepared.emit.graph, &outputs, &BTreeSet::new(), lowering)
         .map_err(|problem| problem.at(""))?;
-    Ok(Gradients { model: with_graph(model, graph), outputs: names })
+    Ok(Gradients { model: with_graph(model, graph, lowering), outputs: names })
 }
 
-/// A model of this graph with the operator sets of `model`, at least the version that rules emit.
-pub(crate) fn with_graph(model: &Model, graph: nearkin_onnx::Graph) -> Model {
+/// A model of this graph with the operator sets of `model`, at least the version that rules emit,
+/// and those of the lowering.
+pub(crate) fn with_graph(model: &Model, graph: nearkin_onnx::Graph, lowering: Lowering) -> Model {
     let mut new = Model::new(graph);
     for (domain, version) in &model.opsets {
         let own = domain.is_empty() || domain == "ai.onnx";
@@ -146,6 +163,11 @@ pub(crate) fn with_graph(model: &Model, graph: nearkin_onnx::Graph) -> Model {
             new.opsets[0].1 = new.opsets[0].1.max(*version);
         } else {
             new.opsets.push((domain.clone(), *version));
+        }
+    }
+    for &(domain, version) in lowering.domains() {
+        if !new.opsets.iter().any(|(known, _)| known == domain) {
+            new.opsets.push((domain.to_owned(), version));
         }
     }
     new.metadata.clone_from(&model.metadata);

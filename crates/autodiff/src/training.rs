@@ -2,6 +2,7 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::error::Problem;
+use crate::lower::Lowering;
 use crate::mask::Mask;
 use crate::optimiser::Optimiser;
 use crate::prepare::BatchNorm;
@@ -38,10 +39,13 @@ pub struct Training {
     pub accumulate: Option<usize>,
     /// What of the forward pass is kept for the backward pass; the gradients are the same.
     pub checkpoint: Checkpoint,
+    /// In which operators the step is written; the gradients are the same.
+    pub lowering: Lowering,
 }
 
 impl Training {
-    /// Batch normalisation by the batch, gradients as they are, no averages, nothing dropped.
+    /// Batch normalisation by the batch, gradients as they are, no averages, nothing dropped, ONNX's own
+    /// operators.
     pub fn new(batch: usize, trainable: Vec<Trainable>, optimiser: Optimiser) -> Self {
         Self {
             batch,
@@ -53,11 +57,14 @@ impl Training {
             masks: Vec::new(),
             accumulate: None,
             checkpoint: Checkpoint::Off,
+            lowering: Lowering::Standard,
         }
     }
+
     /// Every setting in its range.
     pub(crate) fn check(&self) -> Result<(), Problem> {
         self.optimiser.check()?;
+        self.lowering.check()?;
         let wrong =
             |field, expected, found: String| Err(Problem::Setting { field, expected, found });
         if self.batch == 0 {

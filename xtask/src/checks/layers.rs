@@ -81,6 +81,7 @@ const TESTKIT: &str = "crates/testkit";
 /// What tests and examples may use beyond what their crate knows: a crate, and one of its
 /// development dependencies.
 const IN_TESTS: &[(&str, &str)] = &[
+    ("crates/autodiff", "crates/nn"),
     ("crates/graph", "crates/data"),
     ("crates/train", "zoo/registry"),
     // Every variant must be trainable, which only a test over the whole list can tell.

@@ -1,19 +1,14 @@
 //! Activation functions, all of one input x.
 
-use std::f32::consts::{FRAC_2_SQRT_PI, SQRT_2};
+use std::f32::consts::FRAC_2_SQRT_PI;
 
-use nearkin_onnx::ValueId;
-
-use super::{Call, Grads};
+use super::{Call, Grads, constant_floats};
 use crate::emit::Emit;
-use crate::error::Problem;
 
 /// ∂x = g where y > 0, else 0.
 pub(super) fn relu(e: &mut Emit, call: &Call) -> Grads {
     let (g, y) = (call.grad()?, call.output(0)?);
-    let zero = e.scalar(0.0)?;
-    let active = e.op("Greater", &[y, zero], vec![])?;
-    let grad = e.keep_where(active, g)?;
+    let grad = e.gate(g, y, None)?;
     call.first(grad)
 }
 
@@ -70,59 +65,59 @@ pub(super) fn softplus(e: &mut Emit, call: &Call) -> Grads {
 /// ∂x = g·2/√π·e^(−x²).
 pub(super) fn erf(e: &mut Emit, call: &Call) -> Grads {
     let (g, x) = (call.grad()?, call.input(0)?);
-    let bell = bell(e, x)?;
+    let square = e.mul(x, x)?;
+    let negative = e.neg(square)?;
+    let bell = e.op("Exp", &[negative], vec![])?;
     let slope = e.scale(bell, FRAC_2_SQRT_PI)?;
     let grad = e.mul(g, slope)?;
     call.first(grad)
 }
 
-/// e^(−x²)
-fn bell(e: &mut Emit, x: ValueId) -> Result<ValueId, Problem> {
-    let square = e.mul(x, x)?;
-    let negative = e.neg(square)?;
-    e.op("Exp", &[negative], vec![])
-}
-
 /// ∂x = g·(Φ(x) + x·φ(x)); with `approximate = tanh` the derivative of that formula.
 pub(super) fn gelu(e: &mut Emit, call: &Call) -> Grads {
     let (g, x) = (call.grad()?, call.input(0)?);
+    if call.node.string("approximate") != Some("tanh") {
+        let grad = e.gelu_grad(g, x)?;
+        return call.first(grad);
+    }
+    // y = x/2·(1 + t), t = tanh u, u = c·(x + k·x³); y' = (1 + t)/2 + x/2·(1 − t²)·c·(1 + 3k·x²).
+    let (c, k) = ((2.0 / std::f32::consts::PI).sqrt(), 0.044_715);
     let one = e.scalar(1.0)?;
-    let slope = if call.node.string("approximate") == Some("tanh") {
-        // y = x/2·(1 + t), t = tanh u, u = c·(x + k·x³); y' = (1 + t)/2 + x/2·(1 − t²)·c·(1 + 3k·x²).
-        let (c, k) = ((2.0 / std::f32::consts::PI).sqrt(), 0.044_715);
-        let square = e.mul(x, x)?;
-        let cubic = e.scale(square, k)?;
-        let cubic = e.add(cubic, one)?;
-        let u = e.mul(x, cubic)?;
-        let u = e.scale(u, c)?;
-        let t = e.op("Tanh", &[u], vec![])?;
-        let rise = e.scale(square, 3.0 * k)?;
-        let rise = e.add(rise, one)?;
-        let rise = e.scale(rise, c)?;
-        let t_square = e.mul(t, t)?;
-        let fall = e.sub(one, t_square)?;
-        let steep = e.mul(rise, fall)?;
-        let steep = e.mul(x, steep)?;
-        let level = e.add(one, t)?;
-        let both = e.add(level, steep)?;
-        e.scale(both, 0.5)?
-    } else {
-        let scaled = e.scale(x, SQRT_2.recip())?;
-        let erf = e.op("Erf", &[scaled], vec![])?;
-        let level = e.add(erf, one)?;
-        let level = e.scale(level, 0.5)?;
-        let bell = bell(e, scaled)?;
-        let density = e.scale(bell, FRAC_2_SQRT_PI / (2.0 * SQRT_2))?;
-        let steep = e.mul(x, density)?;
-        e.add(level, steep)?
-    };
+    let square = e.mul(x, x)?;
+    let cubic = e.scale(square, k)?;
+    let cubic = e.add(cubic, one)?;
+    let u = e.mul(x, cubic)?;
+    let u = e.scale(u, c)?;
+    let t = e.op("Tanh", &[u], vec![])?;
+    let rise = e.scale(square, 3.0 * k)?;
+    let rise = e.add(rise, one)?;
+    let rise = e.scale(rise, c)?;
+    let t_square = e.mul(t, t)?;
+    let fall = e.sub(one, t_square)?;
+    let steep = e.mul(rise, fall)?;
+    let steep = e.mul(x, steep)?;
+    let level = e.add(one, t)?;
+    let both = e.add(level, steep)?;
+    let slope = e.scale(both, 0.5)?;
     let grad = e.mul(g, slope)?;
     call.first(grad)
 }
 
-/// ∂x = g where x lies strictly between the bounds, else 0.
+/// ∂x = g where x lies between the bounds, else 0.
+///
+/// Of ReLU and ReLU6, bounds 0 and a number, the output tells: strictly between, as PyTorch has it.
 pub(super) fn clip(e: &mut Emit, call: &Call) -> Grads {
     let (mut g, x) = (call.grad()?, call.input(0)?);
+    let constant = |index: usize, name: &str| match call.node.inputs.get(index).copied().flatten() {
+        Some(id) => constant_floats(e, id).and_then(|values| values.first().copied()),
+        None => call.node.float(name),
+    };
+    if let (Some(0.0), Some(max)) = (constant(1, "min"), constant(2, "max"))
+        && max > 0.0
+    {
+        let grad = e.gate(g, call.output(0)?, Some(max))?;
+        return call.first(grad);
+    }
     for (index, name, op) in [(1, "min", "GreaterOrEqual"), (2, "max", "LessOrEqual")] {
         let bound = match call.node.inputs.get(index).copied().flatten() {
             Some(id) => Some(id),

@@ -19,6 +19,9 @@ mod softmax;
 
 use nearkin_onnx::{AttributeValue, Graph, Node, ValueId};
 
+pub(crate) use conv::fit;
+pub(crate) use norm::{centred, inverse_deviation};
+
 use crate::emit::Emit;
 use crate::error::Problem;
 

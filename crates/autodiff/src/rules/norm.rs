@@ -19,70 +19,71 @@ pub(super) fn batch(e: &mut Emit, call: &Call) -> Grads {
     }
     let of_batch = e.is_of_batch(call.output(0)?);
     let dims = e.dims(x)?;
-    let mut row = vec![1; dims.len()];
-    row[1] = dims[1];
-    let axes: Vec<usize> = (0..dims.len()).filter(|&i| i != 1).collect();
+    let count: usize = dims.iter().enumerate().filter(|&(i, _)| i != 1).map(|(_, &n)| n).product();
     let [scale, mean, var] = [call.input(1)?, call.input(3)?, call.input(4)?];
-    let [scale, mean, var] =
-        [e.reshape(scale, &row)?, e.reshape(mean, &row)?, e.reshape(var, &row)?];
     let inverse = inverse_deviation(e, var, call.node.float("epsilon").unwrap_or(1e-5))?;
+    let slope = e.mul(scale, inverse)?;
     let mut grads = call.none();
     let (wants_mean, wants_var) = (!of_batch && call.needs(3), !of_batch && call.needs(4));
-    let wants_sums = of_batch || call.needs(1) || wants_var;
-    let normed = if wants_sums {
-        let centred = e.sub(x, mean)?;
-        Some(e.mul(centred, inverse)?)
+    // Σ g·x̂ = Σ g·(x − μ)/√(σ² + ε), so that x̂ itself is never written.
+    let sums = if of_batch || call.needs(1) || wants_var {
+        let centred = centred(e, x, mean)?;
+        let dot = e.channel_dot(g, centred)?;
+        Some((centred, e.mul(dot, inverse)?))
     } else {
         None
     };
     let beta =
-        if of_batch || call.needs(2) || wants_mean { Some(e.sum(g, &axes, true)?) } else { None };
-    let gamma = match normed {
-        Some(normed) => {
-            let product = e.mul(g, normed)?;
-            Some(e.sum(product, &axes, true)?)
-        }
-        None => None,
-    };
+        if of_batch || call.needs(2) || wants_mean { Some(e.channel_sum(g)?) } else { None };
     if call.needs(0) {
-        let slope = e.mul(scale, inverse)?;
-        grads[0] = Some(match (of_batch, normed, beta, gamma) {
-            (true, Some(normed), Some(beta), Some(gamma)) => {
-                let share = (axes.iter().map(|&i| dims[i]).product::<usize>() as f32).recip();
+        grads[0] = Some(match (of_batch, sums, beta) {
+            (true, Some((centred, gamma)), Some(beta)) => {
+                // a·g + b·(x − μ) + c, with one number a, b, c for each channel.
+                let share = -(count as f32).recip();
                 let level = e.scale(beta, share)?;
+                let level = e.mul(level, slope)?;
                 let tilt = e.scale(gamma, share)?;
-                let tilted = e.mul(normed, tilt)?;
-                let rest = e.sub(g, level)?;
-                let rest = e.sub(rest, tilted)?;
-                e.mul(slope, rest)?
+                let tilt = e.mul(tilt, inverse)?;
+                let tilt = e.mul(tilt, slope)?;
+                let zeros = e.tensor(&[dims[1]], &vec![0.0; dims[1]])?;
+                let steep = e.channel_affine(g, slope, zeros)?;
+                let rest = e.channel_affine(centred, tilt, level)?;
+                e.add(steep, rest)?
             }
-            _ => e.mul(g, slope)?,
+            _ => {
+                let zeros = e.tensor(&[dims[1]], &vec![0.0; dims[1]])?;
+                e.channel_affine(g, slope, zeros)?
+            }
         });
     }
     if let (true, Some(beta)) = (wants_mean, beta) {
-        let slope = e.mul(scale, inverse)?;
         let moved = e.mul(slope, beta)?;
-        let moved = e.neg(moved)?;
-        grads[3] = Some(e.reshape(moved, &[dims[1]])?);
+        grads[3] = Some(e.neg(moved)?);
     }
-    if let (true, Some(gamma)) = (wants_var, gamma) {
-        let square = e.mul(inverse, inverse)?;
-        let slope = e.mul(scale, square)?;
-        let wider = e.mul(slope, gamma)?;
-        let wider = e.scale(wider, -0.5)?;
-        grads[4] = Some(e.reshape(wider, &[dims[1]])?);
+    if let (true, Some((_, gamma))) = (wants_var, sums) {
+        let wider = e.mul(slope, inverse)?;
+        let wider = e.mul(wider, gamma)?;
+        grads[4] = Some(e.scale(wider, -0.5)?);
     }
-    if let (true, Some(gamma)) = (call.needs(1), gamma) {
-        grads[1] = Some(e.reshape(gamma, &[dims[1]])?);
+    if let (true, Some((_, gamma))) = (call.needs(1), sums) {
+        grads[1] = Some(gamma);
     }
     if let (true, Some(beta)) = (call.needs(2), beta) {
-        grads[2] = Some(e.reshape(beta, &[dims[1]])?);
+        grads[2] = Some(beta);
     }
     Ok(grads)
 }
 
+/// x − μ.
+pub(crate) fn centred(e: &mut Emit, x: ValueId, mean: ValueId) -> Result<ValueId, Problem> {
+    let channels = e.dims(x)?[1];
+    let ones = e.tensor(&[channels], &vec![1.0; channels])?;
+    let shift = e.neg(mean)?;
+    e.channel_affine(x, ones, shift)
+}
+
 /// 1/√(σ² + ε)
-fn inverse_deviation(e: &mut Emit, var: ValueId, eps: f32) -> Result<ValueId, Problem> {
+pub(crate) fn inverse_deviation(e: &mut Emit, var: ValueId, eps: f32) -> Result<ValueId, Problem> {
     let eps = e.scalar(eps)?;
     let shifted = e.add(var, eps)?;
     let deviation = e.op("Sqrt", &[shifted], vec![])?;
