@@ -33,8 +33,7 @@ pub(super) fn batch(e: &mut Emit, call: &Call) -> Grads {
     } else {
         None
     };
-    let beta =
-        if of_batch || call.needs(2) || wants_mean { Some(e.channel_sum(g)?) } else { None };
+    let beta = if of_batch || call.needs(2) || wants_mean { Some(e.channel_sum(g)?) } else { None };
     if call.needs(0) {
         grads[0] = Some(match (of_batch, sums, beta) {
             (true, Some((centred, gamma)), Some(beta)) => {
