@@ -29,7 +29,11 @@ def parse():
     parser = argparse.ArgumentParser(
         prog="cargo xtask peers neighbours", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cases", default="", help="only cases whose names contain one of these, separated by semicolons")
+    parser.add_argument(
+        "--cases",
+        default="",
+        help="only cases whose names contain one of these, separated by semicolons; results of others are kept",
+    )
     parser.add_argument("--threads", type=int, default=2, help="threads of every engine (default: 2)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of every engine in the quick cases (default: 3)")
     parser.add_argument("--out", type=pathlib.Path, help="folder of the results (default: benchmarks/results)")
@@ -316,45 +320,58 @@ def trees(run, d, rounds):
     own.close(), kiddo.close()
 
 
-def recall_of(indices, n, d, path, rows):
-    """Share of the true neighbours of `rows` found, against f64 distances."""
-    import numpy as np
+class Truth:
+    """How far the k-th true neighbour of some rows is, by f64 distances."""
 
-    points = np.fromfile(path, "<f4").reshape(n, d)
-    found = np.fromfile(indices, "<u4").reshape(n, -1)
-    hits = 0
-    for row in rows:
-        distances = np.empty(n)
-        for start in range(0, n, 100_000):
-            difference = points[start : start + 100_000].astype("f8") - points[row].astype("f8")
-            distances[start : start + 100_000] = np.einsum("ij,ij->i", difference, difference)
-        distances[row] = np.inf
-        limit = np.partition(distances, K - 1)[K - 1]
-        hits += int((distances[found[row]] <= limit * (1 + 1e-12)).sum())
-    return hits / (len(rows) * K)
+    def __init__(self, path, n, d, count):
+        import numpy as np
+
+        self.points, self.n = np.fromfile(path, "<f4").reshape(n, d), n
+        self.rows = np.random.default_rng(1).choice(n, count, replace=False)
+        centre = self.points.mean(0, dtype="f8")
+        queries = self.points[self.rows].astype("f8") - centre
+        squares = (queries**2).sum(1)[:, None]
+        best = np.full((count, K), np.inf)
+        for start in range(0, n, 20_000):
+            others = self.points[start : start + 20_000].astype("f8") - centre
+            distances = squares + (others**2).sum(1)[None] - 2 * queries @ others.T
+            own = np.flatnonzero((self.rows >= start) & (self.rows < start + len(others)))
+            distances[own, self.rows[own] - start] = np.inf
+            # Only the nearest of each part can be among the nearest of all.
+            nearest = np.partition(distances, min(K, len(others)) - 1, axis=1)[:, :K]
+            best = np.partition(np.concatenate([best, nearest], axis=1), K - 1, axis=1)[:, :K]
+        self.limits = best.max(1)
+
+    def recall(self, indices):
+        """(share found, its standard error): a row that misses one neighbour is likely to miss more."""
+        import numpy as np
+
+        found = np.fromfile(indices, "<u4").reshape(self.n, -1)[self.rows]
+        difference = self.points[found].astype("f8") - self.points[self.rows][:, None].astype("f8")
+        distances = (difference**2).sum(2)
+        hits = (distances <= self.limits[:, None] * (1 + 1e-9)).sum(1) / K
+        return float(hits.mean()), float(hits.std(ddof=1) / len(hits) ** 0.5)
 
 
 def approximate(run, name, data, settings, rounds):
-    import numpy as np
-
     path, n, d = data
     case = f"approximate, {name} {n:,} × {d}"
     if not run.wanted(case):
         return
-    rows = np.random.default_rng(1).choice(n, 200, replace=False)
+    truth = Truth(path, n, d, 2000)
     own, peer = run.nearkin(), run.peer("pynndescent")
     own.ask("load", path, n, d), peer.ask("load", path, n, d)
     indices = run.data / "indices.u32"
     own.ask("run", "descent", "euclidean", K)
     own.ask("save", indices)
-    recall = recall_of(indices, n, d, path, rows)
-    told = own.ask("recall", "euclidean", 200, 1)["recall"]
-    print(f"{case}: nearkin's recall {recall:.4f}, by its own measure {told:.4f}", file=sys.stderr, flush=True)
+    recall, error = truth.recall(indices)
+    told = own.ask("recall", "euclidean", 2000, 1)
+    print(f"{case}: nearkin's recall {recall:.4f} ± {error:.4f}, by its own measure {told}", file=sys.stderr, flush=True)
     curve = []
     for setting in settings:
         seconds = peer.ask("run", K, *setting)["seconds"]
         peer.ask("save", indices)
-        curve.append({"setting": setting, "seconds": seconds, "recall": recall_of(indices, n, d, path, rows)})
+        curve.append({"setting": setting, "seconds": seconds, "recall": truth.recall(indices)[0]})
         print(f"{case}: pynndescent {curve[-1]}", file=sys.stderr, flush=True)
     # The cheapest setting that finds no less; if none does, the best.
     good = [point for point in curve if point["recall"] >= recall - 0.002] or [max(curve, key=lambda p: p["recall"])]
@@ -365,7 +382,9 @@ def approximate(run, name, data, settings, rounds):
     more = {
         "recall": recall,
         "recall_goal": {"at_least": 0.95, "met": recall >= 0.95},
-        "recall_told": told,
+        "recall_standard_error": error,
+        "recall_told": told["recall"],
+        "recall_told_standard_error": told["standard_error"],
         "pynndescent_setting": dict(zip(("n_neighbors", "n_trees", "n_iters"), chosen["setting"], strict=True)),
         "pynndescent_recall": chosen["recall"],
         "pynndescent_curve": curve,
@@ -415,6 +434,11 @@ def markdown(environment, rows):
             lines.append(f"| {row['case']} | {name} | {seconds:.3g} | {ratio} | {limit} | {met} |")
     lines.append("")
     for row in rows:
+        told = row.get("measured", {})
+        if told and (told["date"], told["revision"]) != (environment["date"], environment["revision"]):
+            lines.append(
+                f"- {row['case']}: measured {told['date']}, load {told['load_average_1min']}, revision {told['revision']}."
+            )
         if "over_half_product" in row:
             goal = row["over_half_product_goal"]
             lines.append(
@@ -425,12 +449,36 @@ def markdown(environment, rows):
             )
         if "recall" in row:
             lines.append(
-                f"- {row['case']}: recall {row['recall']:.4f} (told by nearkin's own sample: {row['recall_told']:.4f}), "
+                f"- {row['case']}: recall {give_or_take(row, 'recall')} (told by nearkin's own sample: "
+                f"{give_or_take(row, 'recall_told')}), "
                 f"pynndescent {row['pynndescent_recall']:.4f} with {row['pynndescent_setting']}."
             )
         if "pairs" in row:
             lines.append(f"- {row['case']}: {row['pairs']} pairs; numpy in f32 counts {row['pairs_of_numpy_f32']}.")
     return "\n".join(lines) + "\n"
+
+
+def give_or_take(row, name):
+    """The number with its standard error, where the row has one."""
+    error = row.get(f"{name}_standard_error")
+    return f"{row[name]:.4f}" + ("" if error is None else f" ± {error:.4f}")
+
+
+def measured(environment):
+    return {name: environment[name] for name in ("date", "revision", "load_average_1min")}
+
+
+def merged(path, rows):
+    """The rows of an earlier run at `path`, those of this one in their places, and what is new behind them."""
+    if not path.exists():
+        return rows
+    earlier = json.loads(path.read_text(encoding="utf-8"))
+    fresh = {row["case"]: row for row in rows}
+    kept = []
+    for row in earlier["cases"]:
+        row.setdefault("measured", measured(earlier["environment"]))
+        kept.append(fresh.pop(row["case"], row))
+    return kept + list(fresh.values())
 
 
 def main():
@@ -451,13 +499,17 @@ def main():
     if run.wanted("approximate, MNIST 60,000 × 784"):
         name, *data = mnist(run, 60_000)
         # (n_neighbors, n_trees, n_iters); 0 is its own choice.
-        approximate(run, name, data, [(16, 0, 0), (12, 0, 0), (10, 0, 0), (16, 4, 3)], arguments.rounds)
-    approximate(run, "curved", curved(run, 1_000_000), [(16, 0, 0), (12, 0, 0)], 1)
+        approximate(run, name, data, [(16, 0, 0), (16, 4, 3), (16, 4, 2), (16, 0, 1)], arguments.rounds)
+    approximate(run, "curved", curved(run, 1_000_000), [(16, 0, 0), (16, 8, 3), (16, 4, 3)], 1)
     environment["run_s"] = round(time.perf_counter() - start, 1)
     out = arguments.out or common.setting("NEARKIN_ROOT") / "benchmarks" / "results"
-    common.write_json(out / "peers-neighbours.json", {"environment": environment, "cases": run.rows})
-    common.write_beside(out / "peers-neighbours.md", markdown(environment, run.rows))
-    print(markdown(environment, run.rows))
+    path = out / "peers-neighbours.json"
+    for row in run.rows:
+        row["measured"] = measured(environment)
+    rows = merged(path, run.rows) if arguments.cases else run.rows
+    common.write_json(path, {"environment": environment, "cases": rows})
+    common.write_beside(out / "peers-neighbours.md", markdown(environment, rows))
+    print(markdown(environment, rows))
 
 
 if __name__ == "__main__":

@@ -215,7 +215,10 @@ impl Pass<'_> {
                 let mut node = node.clone();
                 node.outputs.truncate(1);
                 let own = is_standardisation(&node, &self.of_data);
-                if own || self.form.batch_norm == BatchNorm::OfBatch {
+                // An exporter may write the batch's statistics out before the node: they are kept.
+                let given = node.inputs.get(3).copied().flatten();
+                let running = given.is_some_and(|mean| self.from.initialiser(mean).is_some());
+                if own || (running && self.form.batch_norm == BatchNorm::OfBatch) {
                     return self.batch_norm_of_batch(&node, new, !own);
                 }
                 new.attributes.retain(|a| a.name != "training_mode");

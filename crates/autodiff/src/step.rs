@@ -129,7 +129,7 @@ pub fn training_step(
     if let Some(parameter) = training.trainable.iter().find(is_both) {
         return Err(whole(Problem::Setting {
             field: "trainable",
-            expected: "parameters that are no running statistics",
+            expected: "parameters that are no running statistics (export trained weights)",
             found: parameter.name.clone(),
         }));
     }

@@ -223,6 +223,24 @@ fn batch_normalisation_by_the_batch_and_by_running_statistics() {
     }
 }
 
+/// As one exporter writes standardised weights: their mean and variance before the node.
+#[test]
+fn batch_normalisation_by_statistics_that_are_worked_out() {
+    let model = model(|g| {
+        let [x, mean, var] = [("x", vec![3, 2, 4]), ("mean", vec![2]), ("var", vec![2])]
+            .map(|(name, dims)| input(g, name, &dims));
+        let scale = weight(g, "bn.weight", &[2], 7);
+        let bias = weight(g, "bn.bias", &[2], 8);
+        op(g, "BatchNormalization", &[x, scale, bias, mean, var], "bn")
+    });
+    let var = numbers(&[2], 12).mapv(|v| 1.5 + v);
+    let feeds = [("x", numbers(&[3, 2, 4], 10)), ("mean", numbers(&[2], 11)), ("var", var)];
+    for batch_norm in [BatchNorm::OfBatch, BatchNorm::Frozen] {
+        let names = ["x", "bn.weight", "bn.bias", "mean", "var"];
+        check(&model, &names, &feeds, batch_norm);
+    }
+}
+
 #[test]
 fn running_statistics_follow_with_the_unbiased_variance() {
     let model = normalised();

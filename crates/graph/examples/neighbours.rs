@@ -100,7 +100,10 @@ impl State {
                 let (distance, sample) = (named(distance)?, sample.parse()?);
                 let view = self.points.view();
                 let recall = measured_recall(view, found, distance, sample, seed.parse()?)?;
-                Ok(format!("\"recall\": {}, \"points\": {}", recall.share, recall.points))
+                Ok(format!(
+                    "\"recall\": {}, \"standard_error\": {}, \"points\": {}",
+                    recall.share, recall.standard_error, recall.points
+                ))
             }
             ["save", path] => {
                 let found = self.found.as_ref().ok_or("nothing was run")?;

@@ -1,14 +1,13 @@
 //! Approximate neighbours for large n: random trees, then neighbours of neighbours.
 //!
-//! Points are projected on differences of random pairs of points, and trees halve them again and again
-//! at the median of one random direction of that sketch (Dasgupta and Freund, "Random projection trees",
-//! 2008). Points of a leaf see each other by blocked products; then every point sees the neighbours of its
-//! neighbours until little changes (NN-descent: Dong, Moses and Li, 2011). It does not
+//! Trees halve the points again and again at the median of one direction, the difference of two random points
+//! in the few columns in which all vary most (Dasgupta and Freund, "Random projection trees", 2008). Points of a leaf
+//! see each other by blocked products; then neighbours of a point do, until little
+//! changes (NN-descent: Dong, Moses and Li, 2011). It does not
 //! promise a recall: [`crate::measured_recall`] says what was found.
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::ArrayView2;
 use nearkin_metrics::{Distance, DistanceError, GroupJoin, Neighbours};
-use rayon::prelude::*;
 
 /// How hard [`descend`] tries.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,12 +28,9 @@ pub struct Descent {
 
 impl Default for Descent {
     fn default() -> Self {
-        Self { trees: 12, leaf: 240, rounds: 1, reach: 12, tolerance: 0.02, seed: 0 }
+        Self { trees: 6, leaf: 256, rounds: 8, reach: 16, tolerance: 0.02, seed: 0 }
     }
 }
-
-/// Columns of the sketch that trees are grown on, at most.
-const SKETCH: usize = 32;
 
 /// Approximately the `k` nearest other points of every point; deterministic for a seed, on any number of threads.
 ///
@@ -51,110 +47,142 @@ pub fn descend(
 ) -> Result<Neighbours, DistanceError> {
     let n = points.nrows();
     let mut draws = Draws::new(how.seed);
-    let sketch = sketch(points, distance, &mut draws);
     let leaf = how.leaf.max(2 * k).max(16);
-    let mut order: Vec<u32> = (0..n as u32).collect();
-    let mut leaves = grow(&sketch, &mut order, leaf, draws.next());
-    let mut join = GroupJoin::new(points, k, distance, order.clone())?;
-    // From here on points are known by their places in the first tree's order.
-    let sketch = sketch.select(Axis(0), &order.iter().map(|&i| i as usize).collect::<Vec<_>>());
+    let mut join = GroupJoin::new(points, k, distance)?;
     let mut places: Vec<u32> = (0..n as u32).collect();
-    for tree in 0..how.trees.max(1) {
-        if tree > 0 {
-            leaves = grow(&sketch, &mut places, leaf, draws.next());
-        }
+    let leaves = grow(&join, &mut places, leaf / FINER, draws.next());
+    // From here on points are known by their places in the first tree's order.
+    join.reorder(&places)?;
+    places.iter_mut().zip(0..).for_each(|(place, at)| *place = at);
+    let meet = |join: &GroupJoin<'_>, places: &[u32], leaves: &[usize]| {
         let groups: Vec<&[u32]> = leaves.windows(2).map(|ends| &places[ends[0]..ends[1]]).collect();
         join.join(&groups);
+    };
+    meet(&join, &places, &leaves);
+    let coarser: Vec<usize> = leaves.iter().step_by(FINER).chain([&n]).copied().collect();
+    meet(&join, &places, &coarser);
+    for _ in 1..how.trees {
+        let leaves = grow(&join, &mut places, leaf, draws.next());
+        meet(&join, &places, &leaves);
+        places.iter_mut().zip(0..).for_each(|(place, at)| *place = at);
     }
+    follow(&mut join, how);
+    if join.is_blurred() {
+        join.sharpen();
+        follow(&mut join, how);
+    }
+    Ok(join.finish())
+}
+
+/// Neighbours of neighbours, until little changes.
+fn follow(join: &mut GroupJoin<'_>, how: &Descent) {
     for _ in 0..how.rounds {
         if join.expand(how.reach.max(1)) < how.tolerance {
             break;
         }
     }
-    Ok(join.finish())
 }
 
-/// Projections of all points on differences of random pairs, `[n, min(d, SKETCH)]`.
-fn sketch(points: ArrayView2<'_, f32>, distance: Distance, draws: &mut Draws) -> Array2<f32> {
-    let (n, d) = points.dim();
-    let mut directions = Array2::<f32>::zeros((SKETCH.min(d), d));
-    for mut direction in directions.rows_mut() {
-        let (a, b) = (points.row(draws.below(n)), points.row(draws.below(n)));
-        let scale = |row: ndarray::ArrayView1<'_, f32>| match distance {
-            Distance::Cosine => row.dot(&row).sqrt().max(f32::MIN_POSITIVE).recip(),
-            _ => 1.0,
-        };
-        let (of_a, of_b) = (scale(a), scale(b));
-        direction.iter_mut().zip(a.iter().zip(b)).for_each(|(v, (a, b))| *v = a * of_a - b * of_b);
-        let norm = direction.dot(&direction).sqrt();
-        // Equal points, or values beyond f32: an axis does as well.
-        if norm > 0.0 && norm.is_finite() {
-            direction.mapv_inplace(|v| v / norm);
-        } else {
-            direction.fill(0.0);
-            direction[draws.below(d)] = 1.0;
-        }
-    }
-    let mut sketch = Array2::zeros((n, directions.nrows()));
-    sketch.axis_chunks_iter_mut(Axis(0), 1024).into_par_iter().enumerate().for_each(
-        |(chunk, mut out)| {
-            let first = chunk * 1024;
-            let rows = points.slice(ndarray::s![first..first + out.nrows(), ..]);
-            ndarray::linalg::general_mat_mul(1.0, &rows, &directions.t(), 0.0, &mut out);
-            if distance == Distance::Cosine {
-                for (mut out, row) in out.rows_mut().into_iter().zip(rows.rows()) {
-                    let norm = row.dot(&row).sqrt();
-                    out.mapv_inplace(|v| if norm > 0.0 { v / norm } else { 0.0 });
-                }
-            }
-        },
-    );
-    sketch
-}
+/// The first tree goes on to leaves this much smaller: near points get close places, and lists that begin with near
+/// points are entered less often.
+const FINER: usize = 4;
+
+/// Above this many points trees see the sketch of points alone.
+const ROUGH: usize = 1 << 12;
+
+/// Below this many points one thread goes on alone.
+const ALONE: usize = 1 << 12;
 
 /// Reorders `places` leaf by leaf; returns where each leaf begins, and the end.
-fn grow(sketch: &Array2<f32>, places: &mut [u32], leaf: usize, seed: u64) -> Vec<usize> {
-    // Halved until a leaf is small enough: all leaves have nearly the same size.
-    fn split(sketch: &Array2<f32>, places: &mut [u32], leaf: usize, seed: u64) -> Vec<usize> {
-        if places.len() <= leaf {
-            return vec![places.len()];
-        }
-        let mut draws = Draws::new(seed);
-        let (a, b) = (draws.below(places.len()), draws.below(places.len()));
-        let direction = &sketch.row(places[a] as usize) - &sketch.row(places[b] as usize);
-        let direction = direction.as_slice().unwrap_or_default();
-        let width = sketch.ncols();
-        let values = sketch.as_slice().unwrap_or_default();
-        let project = |&place: &u32| {
-            let row = &values[place as usize * width..][..width];
-            let sum: f32 = row.iter().zip(direction).map(|(x, y)| x * y).sum();
-            (if sum.is_finite() { sum } else { 0.0 }, place)
-        };
-        let mut projected: Vec<(f32, u32)> = places.iter().map(project).collect();
-        let middle = places.len() / 2;
-        projected.select_nth_unstable_by(middle, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        places.iter_mut().zip(&projected).for_each(|(place, &(_, to))| *place = to);
-        drop(projected);
-        // Sorted places are read in order further down, and no history of the selection remains.
-        let (left, right) = places.split_at_mut(middle);
-        left.sort_unstable();
-        right.sort_unstable();
-        let (for_left, for_right) = (draws.next(), draws.next());
-        let (mut sizes, more) = rayon::join(
-            || split(sketch, left, leaf, for_left),
-            || split(sketch, right, leaf, for_right),
-        );
-        sizes.extend(more);
-        sizes
-    }
-    places.sort_unstable();
-    let sizes = split(sketch, places, leaf, seed);
+///
+fn grow(join: &GroupJoin<'_>, places: &mut [u32], leaf: usize, seed: u64) -> Vec<usize> {
+    let sizes = split(join, places, leaf, seed, &mut Scratch::default());
     let mut ends = vec![0];
     ends.extend(sizes.iter().scan(0, |end, size| {
         *end += size;
         Some(*end)
     }));
     ends
+}
+
+#[derive(Default)]
+struct Scratch {
+    direction: Vec<f32>,
+    projected: Vec<f32>,
+    sorted: Vec<f32>,
+    right: Vec<u32>,
+}
+
+/// The product of rows of a multiple of sixteen columns.
+fn product(x: &[f32], y: &[f32]) -> f32 {
+    let (x, _) = x.as_chunks::<16>();
+    let (y, _) = y.as_chunks::<16>();
+    let mut sums = [0.0; 16];
+    for (x, y) in x.iter().zip(y) {
+        (0..16).for_each(|lane| sums[lane] += x[lane] * y[lane]);
+    }
+    let fours: [f32; 4] =
+        std::array::from_fn(|at| (sums[at] + sums[at + 4]) + (sums[at + 8] + sums[at + 12]));
+    (fours[0] + fours[1]) + (fours[2] + fours[3])
+}
+
+/// Halves `places` until leaves are small enough, so that all have nearly the same size; returns their sizes.
+fn split(
+    join: &GroupJoin<'_>,
+    places: &mut [u32],
+    leaf: usize,
+    seed: u64,
+    scratch: &mut Scratch,
+) -> Vec<usize> {
+    if places.len() <= leaf {
+        return vec![places.len()];
+    }
+    let mut draws = Draws::new(seed);
+    let (a, b) = (draws.below(places.len()), draws.below(places.len()));
+    let (a, b) = (places[a] as usize, places[b] as usize);
+    let Scratch { direction, projected, sorted, right } = &mut *scratch;
+    // Few columns show where most points lie; what tells the last ones apart may be in any.
+    let is_rough = places.len() > ROUGH;
+    let row = |place: usize| if is_rough { join.sketch(place) } else { join.row(place) };
+    direction.clear();
+    direction.extend(row(a).iter().zip(row(b)).map(|(a, b)| a - b));
+    projected.clear();
+    projected.extend(places.iter().map(|&place| product(row(place as usize), direction)));
+    sorted.clone_from(projected);
+    let middle = places.len() / 2;
+    let (before, &mut median, _) = sorted.select_nth_unstable_by(middle, f32::total_cmp);
+    // As many of those at the median go to the left as fill it up. Both sides keep their order, in which
+    // neighbours in memory are read one after the other.
+    let mut ties = before.iter().filter(|v| v.total_cmp(&median).is_eq()).count();
+    right.clear();
+    let mut left = 0;
+    for (at, value) in projected.iter().enumerate() {
+        let place = places[at];
+        let order = value.total_cmp(&median);
+        let is_tie = order.is_eq() && ties > 0;
+        ties -= usize::from(is_tie);
+        if order.is_lt() || is_tie {
+            places[left] = place;
+            left += 1;
+        } else {
+            right.push(place);
+        }
+    }
+    places[left..].copy_from_slice(right);
+    let is_large = places.len() > ALONE;
+    let (left, right) = places.split_at_mut(left);
+    let (for_left, for_right) = (draws.next(), draws.next());
+    let (mut sizes, more) = if is_large {
+        rayon::join(
+            || split(join, left, leaf, for_left, &mut Scratch::default()),
+            || split(join, right, leaf, for_right, &mut Scratch::default()),
+        )
+    } else {
+        let sizes = split(join, left, leaf, for_left, scratch);
+        (sizes, split(join, right, leaf, for_right, scratch))
+    };
+    sizes.extend(more);
+    sizes
 }
 
 /// SplitMix64: draws that depend on the seed alone.
@@ -181,6 +209,8 @@ impl Draws {
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array2;
+
     use super::*;
     use crate::{Engine, measured_recall, nearest_neighbours};
 
@@ -212,6 +242,23 @@ mod tests {
             let share = hits as f64 / exact.indices.len() as f64;
             assert!((share - recall.share).abs() < 0.02, "{share} {recall:?}");
         }
+    }
+
+    /// Groups far apart, of which few columns show all, with neighbours that only the other columns show.
+    fn grouped(n: usize, d: usize, group: usize) -> Array2<f32> {
+        let points = curved(n, d);
+        Array2::from_shape_fn((n, d), |(i, j)| {
+            let centre = ((i / group * 31 + j * 17) % 29) as f32 / 29.0 - 0.5;
+            50.0 * centre + 0.01 * points[[i * 7919 % n, j]]
+        })
+    }
+
+    #[test]
+    fn what_few_columns_hide_is_found_by_all() {
+        let points = grouped(12_000, 64, 60);
+        let found = descend(points.view(), 10, Distance::Euclidean, &Descent::default()).unwrap();
+        let recall = measured_recall(points.view(), &found, Distance::Euclidean, 300, 1).unwrap();
+        assert!(recall.share > 0.95, "{recall:?}");
     }
 
     #[test]

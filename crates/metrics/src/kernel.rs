@@ -14,13 +14,15 @@ mod vector;
 use std::sync::OnceLock;
 
 #[cfg(target_arch = "x86_64")]
-use micro::{Scan, Tile};
+use micro::{Block, Scan, Tile};
 
 /// What is summed over the columns of a pair of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Term {
     /// x y.
     Product,
+    /// (x − y)²: what products say of points far from the origin, without their cancellation, for twice the work.
+    Square,
     /// |x − y|.
     Difference,
     /// min(x, y).
@@ -182,17 +184,36 @@ impl Kernel {
         }
     }
 
-    /// What [`Kernel::tile`] sums, of one pair of rows, in another order.
-    pub(crate) fn pair(self, term: Term, x: &[f32], y: &[f32]) -> f32 {
-        assert_eq!(x.len(), y.len(), "rows of one width");
-        // SAFETY: as in `tile`.
+    /// What [`Kernel::tile`] sums, of rows that lie anywhere, `[left, self.right]`: for tiles too small to
+    /// be worth packing. A pair's sum has the same bits wherever it stands.
+    ///
+    /// - `rows`: `[n, width]`; `width` a multiple of sixteen.
+    /// - `left`, `right`: which of them; at most `self.right` right ones.
+    /// - `first`: where the first right row stands in a list that begins with the left ones. Of a list
+    ///   with itself each pair counts once: where column `first` + j ≤ row i, the score may be −∞.
+    pub(crate) fn block(
+        self,
+        term: Term,
+        (rows, width): (&[f32], usize),
+        left: &[u32],
+        right: &[u32],
+        first: usize,
+        scores: &mut [f32],
+    ) {
+        assert!(width.is_multiple_of(16), "rows are filled up to whole vectors");
+        assert!(right.len() <= self.right, "the panel is wide");
+        assert!(scores.len() >= self.padded_left(left.len()) * self.right, "no room for scores");
+        let stride = self.right;
+        let block = micro::Block { term, width, rows, left, right, first, stride, scores };
+        // SAFETY: the lengths were just checked, `self.left` is a multiple of the rows taken at a
+        // time, and `available` has seen the instructions.
         unsafe {
             match self.isa {
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => pair_avx512(term, x, y),
+                Isa::Avx512 => block_avx512(block),
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => pair_avx2(term, x, y),
-                Isa::Portable => micro::pair::<vector::Plain>(term, x, y),
+                Isa::Avx2 => block_avx2(block),
+                Isa::Portable => micro::block::<vector::Plain, 2>(block),
             }
         }
     }
@@ -276,16 +297,16 @@ unsafe fn scan_avx2(scan: Scan<'_>, hits: &mut Vec<Hit>) {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn pair_avx512(term: Term, x: &[f32], y: &[f32]) -> f32 {
+unsafe fn block_avx512(block: Block<'_>) {
     // SAFETY: as the caller promises.
-    unsafe { micro::pair::<std::arch::x86_64::__m512>(term, x, y) }
+    unsafe { micro::block::<std::arch::x86_64::__m512, 4>(block) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn pair_avx2(term: Term, x: &[f32], y: &[f32]) -> f32 {
+unsafe fn block_avx2(block: Block<'_>) {
     // SAFETY: as the caller promises.
-    unsafe { micro::pair::<std::arch::x86_64::__m256>(term, x, y) }
+    unsafe { micro::block::<std::arch::x86_64::__m256, 2>(block) }
 }
 
 /// Billions of f32 operations a second of one thread that only multiplies and adds in registers: what
@@ -340,11 +361,13 @@ mod tests {
     use super::*;
     use crate::noise;
 
-    const TERMS: [Term; 4] = [Term::Product, Term::Difference, Term::Least, Term::Chi];
+    const TERMS: [Term; 5] =
+        [Term::Product, Term::Square, Term::Difference, Term::Least, Term::Chi];
 
     fn expected(term: Term, x: f64, y: f64) -> f64 {
         match term {
             Term::Product => x * y,
+            Term::Square => (x - y) * (x - y),
             Term::Difference => (x - y).abs(),
             Term::Least => x.min(y),
             Term::Chi if x + y > 0.0 => (x - y) * (x - y) / (x + y),
@@ -384,6 +407,44 @@ mod tests {
                                 kernel.name()
                             );
                         }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_pairs_sum_has_the_same_bits_in_every_block() {
+        const WIDTH: usize = 80;
+        let rows: Vec<f32> = (0..60 * WIDTH).map(|at| noise(at / WIDTH, at % WIDTH)).collect();
+        for kernel in Kernel::available() {
+            for term in TERMS {
+                let sums = |left: &[u32], right: &[u32], first| {
+                    let padded = kernel.padded_left(left.len());
+                    let mut scores = vec![f32::NAN; padded * kernel.right];
+                    kernel.block(term, (&rows, WIDTH), left, right, first, &mut scores);
+                    scores
+                };
+                let left: Vec<u32> = (3..16).collect();
+                let right: Vec<u32> = (0..7).rev().map(|row| row * 5).collect();
+                let found = sums(&left, &right, left.len());
+                let bound = (Kernel::roundings(term, WIDTH) + 12.0) * (-24_f64).exp2();
+                for (i, &a) in left.iter().enumerate() {
+                    for (j, &b) in right.iter().enumerate() {
+                        let value = |row, k| f64::from(noise(row as usize, k));
+                        let terms = (0..WIDTH).map(|k| expected(term, value(a, k), value(b, k)));
+                        let (sum, found) = (terms.sum::<f64>(), found[i * kernel.right + j]);
+                        let error = (f64::from(found) - sum).abs();
+                        assert!(error <= bound * sum, "{} {term:?} {a} {b}", kernel.name());
+                        assert_eq!(sums(&[b], &[a], 1)[0].to_bits(), found.to_bits());
+                    }
+                }
+                // Of a list with itself, what is left out is below the diagonal.
+                let own = sums(&left, &left[..right.len()], 0);
+                for i in 0..left.len() {
+                    for j in i + 1..right.len() {
+                        let alone = sums(&left[i..=i], &left[j..=j], 1)[0];
+                        assert_eq!(own[i * kernel.right + j].to_bits(), alone.to_bits());
                     }
                 }
             }

@@ -176,7 +176,7 @@ impl Side {
         let right = self.kernel.right;
         match frame.term {
             Term::Product => {}
-            Term::Difference | Term::Chi => scores.iter_mut().for_each(|s| *s = -*s),
+            Term::Square | Term::Difference | Term::Chi => scores.iter_mut().for_each(|s| *s = -*s),
             Term::Least => {
                 let own = &self.inverses[panel * right..self.rows.min((panel + 1) * right)];
                 let rows = scores.chunks_exact_mut(right).zip(&left.inverses[first..]);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView2, s};
-use nearkin_data::{Loader, LoaderConfig, Source};
+use nearkin_data::{Loader, LoaderConfig, Order, Source};
 use nearkin_metrics::geometry::{effective_rank, uniformity};
 use nearkin_metrics::retrieval::{Gallery, RetrievalScore, retrieval};
 use nearkin_metrics::{Distance, Knn, Labelled, knn_accuracy};
@@ -66,10 +66,23 @@ pub fn embed_all<S: Source<f32>>(
     batch: usize,
     threads: usize,
 ) -> Result<Evaluated, TrainError> {
-    let config = LoaderConfig { threads, strict: true, ..LoaderConfig::new(batch) };
+    embed_first(session, network, source, source.count(), batch, threads)
+}
+
+/// The same over the first `n` images, or all if there are fewer.
+pub(crate) fn embed_first<S: Source<f32>>(
+    session: &mut Session,
+    network: &Network,
+    source: &Arc<S>,
+    n: usize,
+    batch: usize,
+    threads: usize,
+) -> Result<Evaluated, TrainError> {
+    let n = n.min(source.count());
+    let order = Order::Indices((0..n).collect());
+    let config = LoaderConfig { threads, strict: true, order, ..LoaderConfig::new(batch) };
     let loader = Loader::new(Arc::clone(source), config)?;
     let mut epoch = loader.epoch(0)?;
-    let n = source.count();
     let mut embeddings = Array2::zeros((n, network.width));
     let mut logits = Array2::zeros((n, network.classes));
     while let Some(batch) = epoch.next_batch()? {

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use nearkin_autodiff::{
-    Checkpoint, Mask, MaskKind, Selection, Trainable, Training, TrainingStep, Which, dropout_nodes,
-    select, training_step,
+    Checkpoint, Lowering, Mask, MaskKind, Selection, Trainable, Training, TrainingStep, Which,
+    dropout_nodes, select, training_step,
 };
 use nearkin_nn::{DropKind, Scope, Value};
 use nearkin_onnx::{Model, Tensor};
-use nearkin_runtime::{Carried, Options, Session, State};
+use nearkin_runtime::{Carried, Device, EngineChoice, Library, Options, Session, State};
 
 use crate::error::TrainError;
 use crate::network::Network;
@@ -52,7 +52,7 @@ impl Step {
         };
         let mut trainable = select(&model, names::TOTAL, &selection)?;
         add_centres(&model, &mut trainable);
-        let training = Training {
+        let mut training = Training {
             batch_norm: recipe.batch_norm(),
             clip_norm: recipe.clip_norm,
             average: recipe.average,
@@ -61,12 +61,31 @@ impl Step {
             checkpoint: if recipe.recompute { Checkpoint::Auto } else { Checkpoint::Off },
             ..Training::new(images, trainable, recipe.optimiser())
         };
-        let step = training_step(&model, names::TOTAL, &training)?;
-        drop(model);
         let what = &network.model.graph.name;
-        let (session, carried) = load(&step.model, &step, what, options)?;
-        let apply =
-            step.apply.as_ref().map(|model| load(model, &step, what, options)).transpose()?;
+        let mut loaded = None;
+        let lowerings = lowerings(options);
+        for (place, &lowering) in lowerings.iter().enumerate() {
+            training.lowering = lowering;
+            let step = training_step(&model, names::TOTAL, &training)?;
+            let sessions = load(&step.model, &step, what, options).and_then(|session| {
+                let apply = step.apply.as_ref();
+                Ok((session, apply.map(|model| load(model, &step, what, options)).transpose()?))
+            });
+            match sessions {
+                Ok((session, apply)) => {
+                    loaded = Some((step, session, apply));
+                    break;
+                }
+                // An engine without those operators takes ONNX's own.
+                Err(_) if place + 1 < lowerings.len() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        drop(model);
+        let (step, (session, carried), apply) = loaded.ok_or_else(|| TrainError::Network {
+            name: what.clone(),
+            reason: "no form of its step graph was tried".to_owned(),
+        })?;
         let averaged = step
             .slots
             .iter()
@@ -148,6 +167,22 @@ fn with_objective(
     graph.set_outputs(outputs);
     model.graph = graph;
     Ok(model)
+}
+
+/// In which operators the step may be written, the quickest first.
+fn lowerings(options: &Options) -> Vec<Lowering> {
+    let on_ort = options.engine != EngineChoice::Tract
+        && Library::find(options.library.as_deref(), options.device).is_ok();
+    match options.device {
+        Device::Cuda(_) => vec![Lowering::Cuda],
+        Device::Cpu if on_ort => {
+            let mut all = vec![Lowering::of_this_processor(), Lowering::Standard];
+            all.dedup();
+            all
+        }
+        // What runs on the CPU alone would keep the rest from another device.
+        _ => vec![Lowering::Standard],
+    }
 }
 
 /// A session of a graph of the step, with what it takes from the state and gives back.

@@ -19,7 +19,7 @@ use nearkin_runtime::{Input, Options, Session, State, Tensor};
 use crate::checkpoint::{Checkpoint, CheckpointError, Checkpoints};
 use crate::diagnose::first_not_finite;
 use crate::error::TrainError;
-use crate::evaluate::{Evaluated, Quality, embed_all, quality};
+use crate::evaluate::{Evaluated, Quality, embed_first, quality};
 use crate::export::trained_model;
 use crate::log::{Log, Record};
 use crate::network::Network;
@@ -541,7 +541,7 @@ impl<S: Source<f32>, E: Source<f32>> Trainer<'_, S, E> {
         let mut values = memory.sums.values(&step.terms);
         let mut loss = memory.sums.terms.first().map(|sum| sum / memory.sums.steps.max(1) as f64);
         if let Some(validation) = &self.validation {
-            let found = self.evaluate(step, state, &validation.source)?;
+            let found = self.evaluate(step, state, &validation.source, usize::MAX)?;
             let labels = validation.classes();
             let (right, all) = found.correct(&labels);
             if all > 0 {
@@ -562,7 +562,7 @@ impl<S: Source<f32>, E: Source<f32>> Trainer<'_, S, E> {
             values.extend(watched(&found));
         } else if let Some(plain) = &self.plain {
             // Without a validation set collapse is watched on the training images.
-            let found = self.evaluate(step, state, plain)?;
+            let found = self.evaluate(step, state, plain, WATCHED_ROWS)?;
             values.extend(watched(&found));
         }
         if let RateSchedule::Plateau { patience, .. } = self.recipe.schedule {
@@ -577,17 +577,18 @@ impl<S: Source<f32>, E: Source<f32>> Trainer<'_, S, E> {
         Ok(Record { kind: "epoch".to_owned(), step: done, epoch, values })
     }
 
-    /// Embeddings and logits with the state's weights.
+    /// Embeddings and logits of the first `n` images with the state's weights.
     fn evaluate(
         &self,
         step: &Step,
         state: &State,
         source: &Arc<E>,
+        n: usize,
     ) -> Result<Evaluated, TrainError> {
         let model = trained_model(&self.network, step, state)?;
         let mut session = inference_session(&model, &self.options)?;
         let batch = self.recipe.batch.max(32);
-        embed_all(&mut session, &self.network, source, batch, self.threads)
+        embed_first(&mut session, &self.network, source, n, batch, self.threads)
     }
 
     /// A graph of the network's own embeddings, if it is time for one.
@@ -608,7 +609,7 @@ impl<S: Source<f32>, E: Source<f32>> Trainer<'_, S, E> {
             let opened = opened.map_err(|error| TrainError::Quality(error.to_string()))?;
             return Ok(Some(opened.view().to_graph()));
         }
-        let found = self.evaluate(step, state, plain)?;
+        let found = self.evaluate(step, state, plain, usize::MAX)?;
         let wrong = |error: &dyn std::fmt::Display| TrainError::Quality(error.to_string());
         let near = nearest_neighbours(found.embeddings.view(), k, Distance::Cosine, Engine::Auto)
             .map_err(|e| wrong(&e))?;

@@ -101,7 +101,7 @@ impl Pass<'_> {
     }
 
     /// `x [N, C, H, W]` as it is in ONNX → blocks.
-    pub(super) fn into_blocks(
+    pub(super) fn blocks_of(
         &mut self,
         x: ValueId,
         dims: &[usize],
@@ -114,7 +114,7 @@ impl Pass<'_> {
     }
 
     /// Blocks → `dims` as ONNX has it, or `[N, H, W, C]`.
-    pub(super) fn from_blocks(
+    pub(super) fn of_blocks(
         &mut self,
         x: ValueId,
         dims: &[usize],
@@ -136,7 +136,7 @@ impl Pass<'_> {
         channels_last: bool,
     ) -> Result<ValueId, Problem> {
         let dims = self.dims(of)?;
-        self.from_blocks(x, &dims, channels_last)
+        self.of_blocks(x, &dims, channels_last)
     }
 
     /// The value in blocks, if that is where it lies; a copy of one number for each channel counts.
@@ -155,7 +155,7 @@ impl Pass<'_> {
         let block = self.block.unwrap_or(1);
         let found = match place {
             Place { blocked: Some(blocked), .. } => return Ok(blocked),
-            Place { rows: Some(rows), .. } => self.into_blocks(rows, &dims, true)?,
+            Place { rows: Some(rows), .. } => self.blocks_of(rows, &dims, true)?,
             Place { spread: Some(one), .. } => {
                 let one = self.fill(one, 1, block)?;
                 let wide = padded(dims[1], block);
@@ -166,7 +166,7 @@ impl Pass<'_> {
             }
             _ => {
                 let x = self.plain(id)?;
-                self.into_blocks(x, &dims, false)?
+                self.blocks_of(x, &dims, false)?
             }
         };
         let place = self.place(id)?;
@@ -511,7 +511,7 @@ impl Pass<'_> {
                     return Ok(Some(plain(rows)));
                 }
                 let Some(own) = self.already_blocked(x)? else { return Ok(None) };
-                self.from_blocks(own, &dims, true).map(|rows| Some(plain(rows)))
+                self.of_blocks(own, &dims, true).map(|rows| Some(plain(rows)))
             }
             [0, 3, 1, 2] if fits(dims[3], self.block.unwrap_or(1)) => {
                 let rows = self.plain(x)?;

@@ -320,8 +320,7 @@ impl Pass<'_> {
         let product = match choose::pointwise(few, pixels, block) {
             Pointwise::Convolution => self.pixels_meet(narrow, wide, few, many)?,
             Pointwise::Product => {
-                let plain =
-                    self.from_blocks(narrow, &[images, few, g_dims[2], g_dims[3]], false)?;
+                let plain = self.of_blocks(narrow, &[images, few, g_dims[2], g_dims[3]], false)?;
                 let rows = self.e.reshape(plain, &[images, 1, few, pixels])?;
                 let blocks = padded(many, block) / block;
                 let columns = self.e.reshape(wide, &[images, blocks, pixels, block])?;
@@ -351,7 +350,7 @@ impl Pass<'_> {
         let x = self.e.reshape(narrow, &[images, n, pixels, block])?;
         let x = if n > 1 { self.e.transpose(x, &[1, 0, 2, 3])? } else { x };
         let x = self.e.reshape(x, &[n * images, pixels, 1, block])?;
-        let x = self.into_blocks(x, &[n * images, pixels, 1, block], false)?;
+        let x = self.blocks_of(x, &[n * images, pixels, 1, block], false)?;
         let x = self.e.reshape(x, &[n, images * pixels, 1, block])?;
         let filter = self.e.reshape(wide, &[images * m * block, pixels, 1, 1])?;
         let attributes = vec![attr_sizes("kernel_shape", &[1, 1]), attr("group", images as i64)];
@@ -434,7 +433,7 @@ impl Phases {
     fn of(windows: &Windows, image: &[usize], out: &[usize]) -> Option<Self> {
         let axis = |i: usize| -> Option<Vec<Option<Phase>>> {
             let (kernel, stride) = (windows.kernel[i], windows.stride[i]);
-            if windows.dilation[i] != 1 || image[i] % stride != 0 {
+            if windows.dilation[i] != 1 || !image[i].is_multiple_of(stride) {
                 return None;
             }
             let count = image[i] / stride;
@@ -443,7 +442,7 @@ impl Phases {
                 // Output o sees the position through tap at − stride·o, relative to its step.
                 let taps: Vec<usize> = (0..kernel)
                     .rev()
-                    .filter(|tap| (at + stride * kernel - tap) % stride == 0)
+                    .filter(|tap| (at + stride * kernel - tap).is_multiple_of(stride))
                     .collect();
                 let Some(&last) = taps.first() else { return Some(None) };
                 // The first output in question, at or before the pixel's own step.

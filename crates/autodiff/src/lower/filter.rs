@@ -21,7 +21,7 @@ impl Pass<'_> {
         let w = self.fill(w, 0, block)?;
         let w = self.fill(w, 1, block)?;
         let dims = self.four(w)?;
-        Ok((self.into_blocks(w, &dims, false)?, dims))
+        Ok((self.blocks_of(w, &dims, false)?, dims))
     }
 
     /// `x [n·b, rest]` in blocks of the first axis: `[n, rest, b]`.
@@ -30,7 +30,7 @@ impl Pass<'_> {
         let count: usize = self.e.dims(x)?.iter().product::<usize>() / (rest * block);
         let dims = [count, block, 1, rest];
         let x = self.e.reshape(x, &dims)?;
-        self.into_blocks(x, &dims, false)
+        self.blocks_of(x, &dims, false)
     }
 
     /// The filter of a forward convolution, dense or in groups.
@@ -118,9 +118,9 @@ impl Pass<'_> {
         let (k, c) = (padded(outputs, block), padded(channels, block));
         let rest = c * high * wide;
         let y = self.e.reshape(y, &[k / block, block, 1, rest])?;
-        let half = self.from_blocks(y, &[k / block, block, 1, rest], false)?;
+        let half = self.of_blocks(y, &[k / block, block, 1, rest], false)?;
         let half = self.e.reshape(half, &[k, c, high, wide])?;
-        let w = self.from_blocks(half, &[k, channels, high, wide], false)?;
+        let w = self.of_blocks(half, &[k, channels, high, wide], false)?;
         self.e.slice(w, 0, 0, outputs)
     }
 
@@ -135,7 +135,7 @@ impl Pass<'_> {
         let k = padded(outputs, block);
         let dims = [k / block, block, 1, rest];
         let y = self.e.reshape(y, &dims)?;
-        let y = self.from_blocks(y, &dims, false)?;
+        let y = self.of_blocks(y, &dims, false)?;
         let y = self.e.reshape(y, &[k, rest])?;
         self.e.slice(y, 0, 0, outputs)
     }

@@ -33,7 +33,7 @@ impl Pass<'_> {
         let count = dims.iter().product::<usize>() / width.max(1);
         let x = self.plain(id)?;
         let x = self.e.reshape(x, &[1, 1, count, width])?;
-        let found = self.into_blocks(x, &[1, width, 1, count], true)?;
+        let found = self.blocks_of(x, &[1, width, 1, count], true)?;
         let place = self.place(id)?;
         self.places.insert(id, Place { tokens: Some(found), ..place });
         Ok(found)
@@ -44,7 +44,7 @@ impl Pass<'_> {
         let dims = self.dims(of)?;
         let width = dims.last().copied().unwrap_or(1);
         let count = self.e.dims(x)?[3];
-        let rows = self.from_blocks(x, &[1, width, 1, count], true)?;
+        let rows = self.of_blocks(x, &[1, width, 1, count], true)?;
         self.e.reshape(rows, &dims)
     }
 
@@ -63,7 +63,7 @@ impl Pass<'_> {
         let b = self.fill(b, 0, block)?;
         let rows = padded(width, block);
         let filter = self.e.reshape(b, &[1, rows, 1, outputs])?;
-        let filter = self.into_blocks(filter, &[1, outputs, rows, 1], true)?;
+        let filter = self.blocks_of(filter, &[1, outputs, rows, 1], true)?;
         let wide = padded(outputs, block);
         let filter = self.e.reshape(filter, &[wide, rows, 1, 1])?;
         let attributes = vec![attr_sizes("kernel_shape", &[1, 1])];
@@ -104,11 +104,11 @@ impl Pass<'_> {
         let image = self.plain(image)?;
         let shape = [1, count, 1, few];
         let image = self.e.reshape(image, &shape)?;
-        let image = self.into_blocks(image, &shape, false)?;
+        let image = self.blocks_of(image, &shape, false)?;
         let attributes = vec![attr_sizes("kernel_shape", &[1, 1])];
         let out = [1, wide, 1, few];
         let y = self.nchwc("Conv", &[Some(image), Some(filter)], attributes, &out)?;
-        let y = self.from_blocks(y, &[1, many, 1, few], filter_is_g)?;
+        let y = self.of_blocks(y, &[1, many, 1, few], filter_is_g)?;
         self.e.reshape(y, &[width, outputs]).map(|y| Some(plain(y)))
     }
 

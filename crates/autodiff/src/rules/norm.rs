@@ -10,32 +10,30 @@ use crate::error::Problem;
 ///
 /// With the batch's own statistics (marked when the graph was put into training form), over the m
 /// elements of each channel: ∂β = Σ g, ∂γ = Σ g·x̂, ∂x = γ/√(σ² + ε)·(g − ∂β/m − x̂·∂γ/m).
-/// With given statistics: ∂x = g·γ/√(σ² + ε). Ioffe and Szegedy, 2015,
-/// <https://arxiv.org/abs/1502.03167>.
+/// With given statistics: ∂x = g·γ/√(σ² + ε), ∂μ = −γ·∂β/√(σ² + ε), ∂σ² = −½·γ·∂γ/(σ² + ε).
+/// Ioffe and Szegedy, 2015, <https://arxiv.org/abs/1502.03167>.
 pub(super) fn batch(e: &mut Emit, call: &Call) -> Grads {
     let (g, x) = (call.grad()?, call.input(0)?);
     if call.node.int("training_mode") == Some(1) {
         return Err(Problem::NoRuleFor("training_mode".to_owned()));
     }
     let of_batch = e.is_of_batch(call.output(0)?);
-    if !of_batch && (call.needs(3) || call.needs(4)) {
-        return Err(Problem::NoRuleFor("statistics that are trained".to_owned()));
-    }
     let dims = e.dims(x)?;
     let count: usize = dims.iter().enumerate().filter(|&(i, _)| i != 1).map(|(_, &n)| n).product();
     let [scale, mean, var] = [call.input(1)?, call.input(3)?, call.input(4)?];
     let inverse = inverse_deviation(e, var, call.node.float("epsilon").unwrap_or(1e-5))?;
     let slope = e.mul(scale, inverse)?;
     let mut grads = call.none();
+    let (wants_mean, wants_var) = (!of_batch && call.needs(3), !of_batch && call.needs(4));
     // Σ g·x̂ = Σ g·(x − μ)/√(σ² + ε), so that x̂ itself is never written.
-    let sums = if of_batch || call.needs(1) {
+    let sums = if of_batch || call.needs(1) || wants_var {
         let centred = centred(e, x, mean)?;
         let dot = e.channel_dot(g, centred)?;
         Some((centred, e.mul(dot, inverse)?))
     } else {
         None
     };
-    let beta = if of_batch || call.needs(2) { Some(e.channel_sum(g)?) } else { None };
+    let beta = if of_batch || call.needs(2) || wants_mean { Some(e.channel_sum(g)?) } else { None };
     if call.needs(0) {
         grads[0] = Some(match (of_batch, sums, beta) {
             (true, Some((centred, gamma)), Some(beta)) => {
@@ -56,6 +54,15 @@ pub(super) fn batch(e: &mut Emit, call: &Call) -> Grads {
                 e.channel_affine(g, slope, zeros)?
             }
         });
+    }
+    if let (true, Some(beta)) = (wants_mean, beta) {
+        let moved = e.mul(slope, beta)?;
+        grads[3] = Some(e.neg(moved)?);
+    }
+    if let (true, Some((_, gamma))) = (wants_var, sums) {
+        let wider = e.mul(slope, inverse)?;
+        let wider = e.mul(wider, gamma)?;
+        grads[4] = Some(e.scale(wider, -0.5)?);
     }
     if let (true, Some((_, gamma))) = (call.needs(1), sums) {
         grads[1] = Some(gamma);

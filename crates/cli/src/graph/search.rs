@@ -102,8 +102,8 @@ pub(super) fn neighbours(
         .or_exit(Exit::BadInput)?
         .map(|recall| {
             format!(
-                "approximate neighbours: recall {:.4}, measured on {} points",
-                recall.share, recall.points
+                "approximate neighbours: recall {:.4} ± {:.4}, measured on {} points",
+                recall.share, recall.standard_error, recall.points
             )
         });
     Ok((found, said))

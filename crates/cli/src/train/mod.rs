@@ -88,7 +88,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME")]
     augment: Option<Augmentation>,
 
-    /// The graph over the training images: knn:K, mutual:K, same-label[:M], tsv:FILE, own:K (of the network's own
+    /// The graph over the training images: knn:K, mutual:K, same-label or same-label:M, tsv:FILE, own:K (of the network's own
     /// embeddings), or a file of `nearkin graph build` [default: none].
     #[arg(long, value_name = "SOURCE")]
     graph: Option<GraphSource>,

@@ -205,6 +205,9 @@ fn job(study: &Study, labels: Labels, seed: u64, arm: &str) -> Result<Job, Failu
     job.label_seed = seed;
     job.init = format!("init:{seed}");
     job.recipe.seed = seed;
+    if job.graph.is_some() {
+        job.recipe.graph.get_or_insert_default();
+    }
     if arm == "control" { job.control().or_exit(Exit::Usage) } else { Ok(job) }
 }
 

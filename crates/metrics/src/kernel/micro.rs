@@ -13,6 +13,18 @@ pub(super) struct Tile<'a> {
     pub(super) scores: &'a mut [f32],
 }
 
+pub(super) struct Block<'a> {
+    pub(super) term: Term,
+    pub(super) width: usize,
+    pub(super) rows: &'a [f32],
+    pub(super) left: &'a [u32],
+    pub(super) right: &'a [u32],
+    pub(super) first: usize,
+    /// Scores from one left row to the next.
+    pub(super) stride: usize,
+    pub(super) scores: &'a mut [f32],
+}
+
 pub(super) struct Scan<'a> {
     pub(super) scores: &'a [f32],
     pub(super) rows: usize,
@@ -34,10 +46,21 @@ pub(super) unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(tile: Til
     unsafe {
         match tile.term {
             Term::Product => sums::<V, MR, NV>(tile, |sum, a, b| a.mul_add(b, sum)),
+            Term::Square => sums::<V, MR, NV>(tile, |sum, a, b| square(sum, a, b)),
             Term::Difference => sums::<V, MR, NV>(tile, |sum, a, b| sum.add(a.sub(b).abs())),
             Term::Least => sums::<V, MR, NV>(tile, |sum, a, b| sum.add(a.min(b))),
             Term::Chi => sums::<V, MR, NV>(tile, |sum, a, b| chi(sum, a, b)),
         }
+    }
+}
+
+/// sum + (a − b)².
+#[inline(always)]
+unsafe fn square<V: Vector>(sum: V, a: V, b: V) -> V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let difference = a.sub(b);
+        difference.mul_add(difference, sum)
     }
 }
 
@@ -54,43 +77,60 @@ unsafe fn chi<V: Vector>(sum: V, a: V, b: V) -> V {
 }
 
 /// # Safety
-/// The instructions of `V` are there; x and y have one length.
+/// The instructions of `V` are there, and `block` holds what [`super::Kernel::block`] asserts for `MR`.
 #[inline(always)]
-pub(super) unsafe fn pair<V: Vector>(term: Term, x: &[f32], y: &[f32]) -> f32 {
+pub(super) unsafe fn block<V: Vector, const MR: usize>(block: Block<'_>) {
     // SAFETY: the caller's promise, passed on.
     unsafe {
-        match term {
-            Term::Product => pair_sum::<V>(x, y, |sum, a, b| a.mul_add(b, sum)),
-            Term::Difference => pair_sum::<V>(x, y, |sum, a, b| sum.add(a.sub(b).abs())),
-            Term::Least => pair_sum::<V>(x, y, |sum, a, b| sum.add(a.min(b))),
-            Term::Chi => pair_sum::<V>(x, y, |sum, a, b| chi(sum, a, b)),
+        match block.term {
+            Term::Product => pairs::<V, MR>(block, |sum, a, b| a.mul_add(b, sum)),
+            Term::Square => pairs::<V, MR>(block, |sum, a, b| square(sum, a, b)),
+            Term::Difference => pairs::<V, MR>(block, |sum, a, b| sum.add(a.sub(b).abs())),
+            Term::Least => pairs::<V, MR>(block, |sum, a, b| sum.add(a.min(b))),
+            Term::Chi => pairs::<V, MR>(block, |sum, a, b| chi(sum, a, b)),
         }
     }
 }
 
+/// `MR` rows against four at a time: each pair's lanes are summed over the columns, then across.
 #[inline(always)]
-unsafe fn pair_sum<V: Vector>(x: &[f32], y: &[f32], step: impl Fn(V, V, V) -> V) -> f32 {
-    const CHAINS: usize = 4;
-    // SAFETY: all loads are of whole vectors inside the slices, or of the copies below.
-    unsafe {
-        let mut sums = [V::splat(0.0); CHAINS];
-        let whole = x.len() / V::LANES;
-        for at in 0..whole {
-            let (a, b) = (x.as_ptr().add(at * V::LANES), y.as_ptr().add(at * V::LANES));
-            let sum = &mut sums[at % CHAINS];
-            *sum = step(*sum, V::load(a), V::load(b));
+unsafe fn pairs<V: Vector, const MR: usize>(block: Block<'_>, step: impl Fn(V, V, V) -> V + Copy) {
+    let Block { width, rows, left, right, first, stride, scores, .. } = block;
+    for i in (0..left.len()).step_by(MR) {
+        // The last ones are taken again where a group is not full.
+        let own: [*const f32; MR] = std::array::from_fn(|row| {
+            rows[left[(i + row).min(left.len() - 1)] as usize * width..][..width].as_ptr()
+        });
+        for j in (0..right.len()).step_by(4) {
+            // SAFETY: i + MR rows of `stride` ≥ j + 4 scores are there, and all rows hold `width`
+            // values, a multiple of the lanes.
+            unsafe {
+                let scores = scores.as_mut_ptr().add(i * stride + j);
+                if first + j + 3 <= i {
+                    for row in 0..MR {
+                        scores.add(row * stride).cast::<[f32; 4]>().write([f32::NEG_INFINITY; 4]);
+                    }
+                    continue;
+                }
+                let other: [*const f32; 4] = std::array::from_fn(|column| {
+                    rows[right[(j + column).min(right.len() - 1)] as usize * width..][..width]
+                        .as_ptr()
+                });
+                let mut sums = [[V::splat(0.0); 4]; MR];
+                for at in (0..width).step_by(V::LANES) {
+                    let b: [V; 4] = std::array::from_fn(|column| V::load(other[column].add(at)));
+                    for (sums, own) in sums.iter_mut().zip(own) {
+                        let a = V::load(own.add(at));
+                        for (sum, b) in sums.iter_mut().zip(b) {
+                            *sum = step(*sum, a, b);
+                        }
+                    }
+                }
+                for (row, &sums) in sums.iter().enumerate() {
+                    scores.add(row * stride).cast::<[f32; 4]>().write(V::sums(sums));
+                }
+            }
         }
-        let (x, y) = (&x[whole * V::LANES..], &y[whole * V::LANES..]);
-        if !x.is_empty() {
-            // Zeros add nothing to any of the sums.
-            let (mut a, mut b) = ([0.0_f32; 16], [0.0_f32; 16]);
-            a[..x.len()].copy_from_slice(x);
-            b[..y.len()].copy_from_slice(y);
-            sums[0] = step(sums[0], V::load(a.as_ptr()), V::load(b.as_ptr()));
-        }
-        let mut kept = [0.0_f32; 16];
-        sums[0].add(sums[1]).add(sums[2].add(sums[3])).store(kept.as_mut_ptr());
-        kept.iter().sum()
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) trait Vector: Copy {
     fn prefetch(_from: *const f32) {}
     /// A bit for each lane that is at least `other`'s.
     unsafe fn at_least(self, other: Self) -> u32;
+    /// The sum of the lanes of each, in one order whatever the place among the four.
+    unsafe fn sums(four: [Self; 4]) -> [f32; 4];
     /// Writes `base` plus the number of each bit that is set; returns how many. There is room for sixteen.
     #[inline(always)]
     unsafe fn spread(mut bits: u16, base: u32, to: *mut u32) -> usize {
@@ -111,6 +113,11 @@ impl Vector for Plain {
     unsafe fn at_least(self, other: Self) -> u32 {
         (0..8).fold(0, |bits, lane| bits | u32::from(self.0[lane] >= other.0[lane]) << lane)
     }
+
+    #[inline(always)]
+    unsafe fn sums(four: [Self; 4]) -> [f32; 4] {
+        four.map(|Self([a, b, c, d, e, f, g, h])| ((a + e) + (b + f)) + ((c + g) + (d + h)))
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -190,6 +197,31 @@ mod x86 {
         #[inline(always)]
         unsafe fn at_least(self, other: Self) -> u32 {
             unsafe { u32::from(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(self, other)) }
+        }
+
+        #[inline(always)]
+        unsafe fn sums([a, b, c, d]: [Self; 4]) -> [f32; 4] {
+            unsafe {
+                let halves = |a, b| {
+                    let (low, high) = (
+                        _mm512_shuffle_f32x4::<0b01_00_01_00>(a, b),
+                        _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b),
+                    );
+                    _mm512_add_ps(low, high)
+                };
+                let (ab, cd) = (halves(a, b), halves(c, d));
+                let even = _mm512_shuffle_f32x4::<0b10_00_10_00>(ab, cd);
+                let odd = _mm512_shuffle_f32x4::<0b11_01_11_01>(ab, cd);
+                // Four lanes of a, then of b, c and d.
+                let quarters = _mm512_add_ps(even, odd);
+                let pairs = _mm512_add_ps(quarters, _mm512_permute_ps::<0b10_11_00_01>(quarters));
+                let all = _mm512_add_ps(pairs, _mm512_permute_ps::<0b01_00_11_10>(pairs));
+                let first = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+                let mut sums = [0.0; 4];
+                let packed = _mm512_castps512_ps128(_mm512_permutexvar_ps(first, all));
+                _mm_storeu_ps(sums.as_mut_ptr(), packed);
+                sums
+            }
         }
 
         #[inline(always)]
@@ -275,6 +307,18 @@ mod x86 {
         #[inline(always)]
         unsafe fn at_least(self, other: Self) -> u32 {
             unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(self, other)).cast_unsigned() }
+        }
+
+        #[inline(always)]
+        unsafe fn sums([a, b, c, d]: [Self; 4]) -> [f32; 4] {
+            unsafe {
+                let pairs = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+                let (low, high) =
+                    (_mm256_castps256_ps128(pairs), _mm256_extractf128_ps::<1>(pairs));
+                let mut sums = [0.0; 4];
+                _mm_storeu_ps(sums.as_mut_ptr(), _mm_add_ps(low, high));
+                sums
+            }
         }
     }
 }

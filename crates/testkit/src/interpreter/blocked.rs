@@ -108,7 +108,7 @@ fn filter(call: &Call<'_>, block: usize) -> Result<(Array, bool), String> {
     let [k, inner, high, wide] = four(w)?;
     let channels = call.get(0)?.shape()[1];
     let groups = call.int("group", 1) as usize;
-    let whole = |n: usize| n % block == 0;
+    let whole = |n: usize| n.is_multiple_of(block);
     if k % block != 0 || inner * groups != channels {
         return Err(format!("{k} kernels of {inner} in {groups} groups over {channels} channels"));
     }
