@@ -73,7 +73,7 @@ impl Pass<'_> {
         dims: &[usize],
     ) -> Result<ValueId, Problem> {
         let lies = self.e.dims(heads)?;
-        let rows = self.from_blocks(heads, &lies, true)?;
+        let rows = self.of_blocks(heads, &lies, true)?;
         self.e.reshape(rows, dims)
     }
 
