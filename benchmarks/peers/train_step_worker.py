@@ -24,9 +24,10 @@ def main():
     parser.add_argument("--profile", action="store_true", help="onnxruntime: write a profile beside the graph")
     arguments = parser.parse_args()
     about = json.loads((arguments.folder / f"{arguments.net}.json").read_text(encoding="utf-8"))
+    images = np.fromfile(arguments.folder / f"{arguments.net}.images", np.float32)
     batch = {
-        "images": np.random.RandomState(0).standard_normal([about["batch"], *about["image"]]).astype(np.float32),
-        "labels": np.random.RandomState(1).randint(0, about["classes"], about["batch"]),
+        "images": images.reshape(about["batch"], *about["image"]),
+        "labels": np.fromfile(arguments.folder / f"{arguments.net}.labels", np.int64),
     }
     step, version = (onnxruntime_engine if arguments.engine == "onnxruntime" else torch_engine)(arguments, about, batch)
     print(json.dumps({"ready": True, "engine": arguments.engine, "version": version}), flush=True)
@@ -59,10 +60,10 @@ def peak_bytes():
 
 def slots(arguments, about):
     """Name to starting value of everything that goes from step to step."""
-    values = np.fromfile(arguments.folder / f"{arguments.net}.bin", np.float32)
+    path = arguments.folder / f"{arguments.net}.bin"
     for slot in about["slots"]:
         count = int(np.prod(slot["dims"]))
-        yield slot, values[slot["offset"] : slot["offset"] + count].reshape(slot["dims"])
+        yield slot, np.fromfile(path, np.float32, count, offset=4 * slot["offset"]).reshape(slot["dims"])
 
 
 def onnxruntime_engine(arguments, about, batch):
@@ -71,6 +72,8 @@ def onnxruntime_engine(arguments, about, batch):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = arguments.threads
     options.inter_op_num_threads = 1
+    # One block for a whole run would be allocated beside what the first run has left: twice the memory.
+    options.enable_mem_pattern = False
     options.enable_profiling = arguments.profile
     path = arguments.folder / f"{arguments.net}.onnx"
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -83,6 +83,7 @@ impl EngineSpec {
             threads: Some(self.threads),
             library: self.library.clone(),
             embedding: None,
+            frugal_memory: false,
         })
     }
 }

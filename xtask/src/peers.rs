@@ -67,6 +67,14 @@ enum Verb {
     /// Loads timm's weights into nearkin and compares the outputs with timm's own (needs torch)
     #[command(disable_help_flag = true)]
     TimmCheck(Script),
+    /// One whole training step of five networks next to PyTorch eager and torch.compile
+    ///
+    /// Builds two small programs, one that writes the step graphs and one that runs them, lets the
+    /// engines take turns, compares their losses, and writes times and peak memory as Markdown and
+    /// JSON into benchmarks/results. torch.compile needs a C++ compiler; without one it is left out
+    /// with the reason.
+    #[command(disable_help_flag = true)]
+    TrainStep(Script),
 }
 
 #[derive(clap::Args)]
@@ -90,6 +98,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         Verb::OnnxCheck(script) => ("onnx_check.py", "onnx", &script.args),
         Verb::Map(script) => ("map.py", "map", &script.args),
         Verb::TimmCheck(script) => ("timm_check.py", "torch", &script.args),
+        Verb::TrainStep(script) => ("train_step.py", "torch", &script.args),
     };
     let script = workspace.root.join(SCRIPTS).join(script);
     if script_args.iter().any(|arg| arg == "--help" || arg == "-h") {
@@ -97,19 +106,19 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         return python_script(Path::new(python()?), &script, script_args, &[]);
     }
     let python = environment(workspace, requirements)?;
-    let example = match args.verb {
-        Verb::Preprocess(_) => Some(("nearkin-data", "preprocess", "NEARKIN_PREPROCESS")),
-        Verb::Map(_) => Some(("nearkin-graph", "map", "NEARKIN_MAP")),
-        Verb::Metrics(_) => Some(("nearkin-metrics", "metrics", "NEARKIN_METRICS")),
-        Verb::Neighbours(_) => Some(("nearkin-graph", "neighbours", "NEARKIN_NEIGHBOURS")),
-        _ => None,
-    };
-    if let Some(example) = example {
+    if let Some(measured) = example_of(&args.verb) {
         let more = match args.verb {
             Verb::Neighbours(_) => vec![("NEARKIN_KIDDO", kiddo(workspace)?)],
+            Verb::TrainStep(_) => vec![
+                (
+                    "NEARKIN_STEP",
+                    example(workspace, "nearkin-runtime", "step", &["--no-default-features"])?,
+                ),
+                ("ORT_DYLIB_PATH", setup::cpu_library(workspace)?),
+            ],
             _ => vec![],
         };
-        return with_example(workspace, &python, &script, script_args, example, more);
+        return with_example(workspace, &python, &script, script_args, measured, more);
     }
     run_command(workspace.cargo("build").args(["--release", "--package", "nearkin"]))?;
     let nearkin =
@@ -128,6 +137,19 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
             ("ORT_DYLIB_PATH", library),
         ],
     )
+}
+
+/// What a script that measures one crate needs of it: package, example, and the variable that tells
+/// where it is.
+fn example_of(verb: &Verb) -> Option<(&'static str, &'static str, &'static str)> {
+    Some(match verb {
+        Verb::Preprocess(_) => ("nearkin-data", "preprocess", "NEARKIN_PREPROCESS"),
+        Verb::Map(_) => ("nearkin-graph", "map", "NEARKIN_MAP"),
+        Verb::Metrics(_) => ("nearkin-metrics", "metrics", "NEARKIN_METRICS"),
+        Verb::Neighbours(_) => ("nearkin-graph", "neighbours", "NEARKIN_NEIGHBOURS"),
+        Verb::TrainStep(_) => ("nearkin-autodiff", "step_graph", "NEARKIN_STEP_GRAPH"),
+        _ => return None,
+    })
 }
 
 /// Builds the program that times kiddo, in a workspace of its own, so that what kiddo needs is no
@@ -152,21 +174,21 @@ fn with_example(
     (package, name, variable): (&str, &str, &str),
     more: Vec<(&str, PathBuf)>,
 ) -> Result<ExitCode> {
-    run_command(workspace.cargo("build").args([
-        "--release",
-        "--package",
-        package,
-        "--example",
-        name,
-    ]))?;
-    let program = format!("{name}{}", env::consts::EXE_SUFFIX);
-    let program = workspace.target.join("release").join("examples").join(program);
+    let program = example(workspace, package, name, &[])?;
     let work = workspace.target.join("peers").join(name);
     fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
     let root = workspace.root.clone();
     let own = [(variable, program), ("NEARKIN_ROOT", root), ("NEARKIN_PEERS_WORK", work)];
     let variables: Vec<_> = own.into_iter().chain(more).collect();
     python_script(python, script, args, &variables)
+}
+
+/// Builds an example program of a crate, with `more` arguments for cargo.
+fn example(workspace: &Workspace, package: &str, name: &str, more: &[&str]) -> Result<PathBuf> {
+    let mut build = workspace.cargo("build");
+    run_command(build.args(["--release", "--package", package, "--example", name]).args(more))?;
+    let program = format!("{name}{}", env::consts::EXE_SUFFIX);
+    Ok(workspace.target.join("release").join("examples").join(program))
 }
 
 fn python_script(

@@ -120,7 +120,7 @@ impl Optimiser {
 
     /// The parameter and its state after the step.
     ///
-    /// - `decay`: λ, 0 for none; `rate`: factor on the learning rate.
+    /// - `decay`: λ, 0 for none; `factor`: on the learning rate.
     pub(crate) fn update(
         &self,
         e: &mut Emit,
@@ -128,19 +128,22 @@ impl Optimiser {
         grad: ValueId,
         state: &[ValueId],
         rates: &Rates,
-        (decay, rate): (f32, f32),
+        (decay, factor): (f32, f32),
     ) -> Result<(ValueId, Vec<ValueId>), Problem> {
-        let eta = e.scale_unless_one(rates.learning_rate, rate)?;
+        let eta = e.scale_unless_one(rates.learning_rate, factor)?;
         let coupled = !matches!(self, Self::AdamW { .. } | Self::Lion { .. });
         let mut g = grad;
         let mut p = parameter;
         if decay > 0.0 {
-            let shrink = e.scale(parameter, decay)?;
             if coupled {
+                let shrink = e.scale(parameter, decay)?;
                 g = e.add(g, shrink)?;
             } else {
-                let step = e.mul(shrink, eta)?;
-                p = e.sub(p, step)?;
+                // θ·(1 − ηλ), as PyTorch: the factor is one number.
+                let share = e.scale(eta, decay)?;
+                let one = e.scalar(1.0)?;
+                let left = e.sub(one, share)?;
+                p = e.mul(p, left)?;
             }
         }
         let blend = |e: &mut Emit, old: ValueId, new: ValueId, keep: f32| {
@@ -148,6 +151,8 @@ impl Optimiser {
             let new = e.scale(new, 1.0 - keep)?;
             e.add(old, new)
         };
+        // What the direction is multiplied by.
+        let mut rate = eta;
         let (direction, state) = match (*self, state) {
             (Self::Sgd { .. }, []) => (g, vec![]),
             (Self::Sgd { momentum, nesterov }, &[v]) => {
@@ -168,13 +173,15 @@ impl Optimiser {
                 let m = blend(e, m, g, betas.0)?;
                 let square = e.mul(g, g)?;
                 let v = blend(e, v, square, betas.1)?;
-                let root = e.op("Sqrt", &[v], vec![])?;
+                // η·(m/c₁)/(√(v/c₂) + ε) = (η·√c₂/c₁)·m/(√v + ε·√c₂), with both corrections c on
+                // numbers instead of tensors.
                 let unbias = e.op("Sqrt", &[second], vec![])?;
-                let root = e.div(root, unbias)?;
-                let eps = e.scalar(eps)?;
+                let scaled = e.mul(eta, unbias)?;
+                rate = e.div(scaled, first)?;
+                let eps = e.scale(unbias, eps)?;
+                let root = e.op("Sqrt", &[v], vec![])?;
                 let root = e.add(root, eps)?;
-                let mean = e.div(m, first)?;
-                (e.div(mean, root)?, vec![m, v])
+                (e.div(m, root)?, vec![m, v])
             }
             (Self::RmsProp { alpha, eps, momentum }, &[v, ref rest @ ..]) => {
                 let square = e.mul(g, g)?;
@@ -200,7 +207,7 @@ impl Optimiser {
             }
             _ => return Err(Problem::NoOutput),
         };
-        let step = e.mul(direction, eta)?;
+        let step = e.mul(direction, rate)?;
         Ok((e.sub(p, step)?, state))
     }
 }

@@ -34,6 +34,7 @@ impl EngineArguments {
             threads: self.threads,
             library: self.onnxruntime.clone(),
             embedding: None,
+            frugal_memory: false,
         }
     }
 }

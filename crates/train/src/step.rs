@@ -197,7 +197,8 @@ fn load(
         reason: format!("its step graph: {error}"),
     })?;
     let refused = |source| TrainError::Load { what: "the step graph", source };
-    let session = Session::load(bytes, options).map_err(refused)?;
+    let options = Options { frugal_memory: true, ..options.clone() };
+    let session = Session::load(bytes, &options).map_err(refused)?;
     let has = |ports: &[nearkin_runtime::Port], name: &str| ports.iter().any(|p| p.name == name);
     let carried = step.slots.iter().filter(|slot| has(session.inputs(), &slot.input));
     let carried = carried

@@ -16,6 +16,8 @@ use crate::rules::constant_floats;
 
 /// ONNX Runtime's domain of blocked operators.
 pub(super) const DOMAIN: &str = "com.microsoft.nchwc";
+/// Its domain of further operators, which has GELU in one.
+pub(super) const CONTRIB: &str = "com.microsoft";
 
 /// Operators of one input that change every element by itself.
 const UNARY: &[&str] = &[
@@ -71,11 +73,15 @@ impl Pass<'_> {
                 let mean = self.e.reshape(mean, &[dims[0], dims[1], 1, 1])?;
                 Ok(Some(plain(mean)))
             }
+            "Transpose" if node.ints("perm") == Some(&[0, 2, 1, 3]) => {
+                self.heads_turned(first, block)
+            }
             "Transpose" => self.turned(node, first),
+            "Concat" => self.join_tokens(node, block),
             "Expand" => self.spread(first, output),
             "MatMul" => self.product(node, block),
             "Gemm" => self.outer(node, block),
-            "Reshape" => self.reshaped(first, output),
+            "Reshape" => self.reshaped(first, output, block),
             "ReduceSum" => self.sum_of(node, output),
             op if UNARY.contains(&op) => self.unary(node, first),
             op if BINARY.contains(&op) => self.binary(node),
@@ -214,7 +220,7 @@ impl Pass<'_> {
 
     /// Batch normalisation by given statistics: (γ/√(σ² + ε))·x + (β − μ·γ/√(σ² + ε)).
     fn batch_norm(&mut self, node: &Node, x: ValueId) -> Result<Option<Place>, Problem> {
-        let Some(x) = self.already_blocked(x)? else { return Ok(None) };
+        let Some(own) = self.already_blocked(x)? else { return Ok(None) };
         let mut numbers = Vec::new();
         for input in node.inputs.iter().skip(1) {
             numbers.push(self.plain(input.ok_or(Problem::NoOutput)?)?);
@@ -223,9 +229,35 @@ impl Pass<'_> {
         let eps = node.float("epsilon").unwrap_or(1e-5);
         let inverse = crate::rules::inverse_deviation(&mut self.e, var, eps)?;
         let slope = self.e.mul(scale, inverse)?;
+        // The backward pass keeps x − μ where μ is the batch's: then x can go.
+        if let Some(centred) = self.centred(node)? {
+            return self.affine(centred, slope, Some(shift)).map(|y| Some(blocked(y)));
+        }
         let moved = self.e.mul(mean, slope)?;
         let shift = self.e.sub(shift, moved)?;
-        self.affine(x, slope, Some(shift)).map(|y| Some(blocked(y)))
+        self.affine(own, slope, Some(shift)).map(|y| Some(blocked(y)))
+    }
+
+    /// x − μ in blocks, if it was computed before this normalisation of x by μ.
+    fn centred(&mut self, norm: &Node) -> Result<Option<ValueId>, Problem> {
+        let (Some(&Some(x)), Some(&Some(mean))) = (norm.inputs.first(), norm.inputs.get(3)) else {
+            return Ok(None);
+        };
+        let negated = |shift: ValueId| {
+            let producer = self.from.producer(shift).map(|id| self.from.node(id));
+            producer.is_some_and(|node| node.op == "Neg" && node.inputs[..] == [Some(mean)])
+        };
+        let is_centred = |node: &&Node| {
+            node.op == primitive::CHANNEL_AFFINE
+                && node.inputs.first() == Some(&Some(x))
+                && node.inputs.get(2).copied().flatten().is_some_and(negated)
+        };
+        let found = self.from.nodes().iter().find(is_centred);
+        let output = found.and_then(|node| node.outputs.first().copied().flatten());
+        match output.filter(|id| self.places.contains_key(id)) {
+            Some(id) => self.already_blocked(id),
+            None => Ok(None),
+        }
     }
 
     /// Means over each image, `[N, C]`.
@@ -334,7 +366,9 @@ impl Pass<'_> {
             if node.string("approximate").is_some_and(|form| form != "none") {
                 return Ok(None);
             }
-            return standard::gelu(&mut self.e, own).map(|y| Some(form(y)));
+            let dims = self.e.dims(own)?;
+            let y = self.e.foreign(CONTRIB, "Gelu", &[Some(own)], vec![], &dims)?;
+            return Ok(Some(form(y)));
         }
         let activation = match node.op.as_str() {
             "Relu" => Some(("Relu", None)),
@@ -455,7 +489,15 @@ impl Pass<'_> {
     fn gelu_grad(&mut self, node: &Node) -> Result<Option<Place>, Problem> {
         let &[Some(g), Some(x)] = &node.inputs[..] else { return Ok(None) };
         let Some((both, form)) = self.together(&[g, x])? else { return Ok(None) };
-        standard::gelu_grad(&mut self.e, both[0], both[1]).map(|y| Some(form(y)))
+        let (g, x) = (both[0], both[1]);
+        let (t, erf) = standard::erf(&mut self.e, x)?;
+        let steep = standard::steep(&mut self.e, t)?;
+        // ½ + erf/2 + t·bell on the way.
+        let channels = self.e.dims(x)?[1];
+        let half = self.e.tensor(&[channels], &vec![0.5; channels])?;
+        let share = self.affine(erf, half, Some(half))?;
+        let slope = self.with_sum(share, steep)?.ok_or(Problem::NoOutput)?;
+        self.e.mul(g, slope).map(|y| Some(form(y)))
     }
 
     /// Channels to the end: from blocks in one operator; back: noted, until somebody reads it.

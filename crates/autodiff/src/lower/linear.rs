@@ -112,17 +112,6 @@ impl Pass<'_> {
         self.e.reshape(y, &[width, outputs]).map(|y| Some(plain(y)))
     }
 
-    /// Tokens in another shape that keeps their width.
-    pub(super) fn reshaped(&mut self, x: ValueId, to: ValueId) -> Result<Option<Place>, Problem> {
-        let place = self.place(x)?;
-        let (from, dims) = (self.dims(x)?, self.dims(to)?);
-        if place.tokens.is_none() || from.last() != dims.last() {
-            return Ok(None);
-        }
-        let plain = place.plain.map(|x| self.e.reshape(x, &dims)).transpose()?;
-        Ok(Some(Place { tokens: place.tokens, plain, ..Place::default() }))
-    }
-
     /// The sum over all tokens, or over all pixels of each channel, if that is what `node` gives.
     pub(super) fn sum_of(
         &mut self,

@@ -10,6 +10,7 @@ mod blocked;
 mod choose;
 mod convolution;
 mod filter;
+mod heads;
 mod linear;
 mod standard;
 
@@ -26,7 +27,7 @@ pub enum Lowering {
     /// ONNX's own operators: any engine.
     #[default]
     Standard,
-    /// Also those of `com.microsoft.nchwc`, which ONNX Runtime has on processors; its blocks of
+    /// Also those of `com.microsoft.nchwc`, which ONNX Runtime has on processors, and its GELU; blocks of
     /// channels must be as long as the processor's, which [`Lowering::of_this_processor`] tells.
     CpuNchwc {
         /// Channels in a block: 8 or 16.
@@ -66,7 +67,7 @@ impl Lowering {
     /// The operator sets beside ONNX's own that a graph may use.
     pub(crate) fn domains(self) -> &'static [(&'static str, i64)] {
         match self {
-            Self::CpuNchwc { .. } => &[(blocked::DOMAIN, 1)],
+            Self::CpuNchwc { .. } => &[(blocked::DOMAIN, 1), (blocked::CONTRIB, 1)],
             Self::Standard | Self::Cuda => &[],
         }
     }
@@ -105,6 +106,10 @@ struct Place {
     spread: Option<ValueId>,
     /// Tokens `[…, D]` as an image `[1, D, 1, T]` in blocks of D.
     tokens: Option<ValueId>,
+    /// Tokens `[N, L, heads, d]` as those of `[N, L, heads·d]`.
+    heads: Option<ValueId>,
+    /// `[N, L, heads, d]` with the middle axes exchanged, otherwise as ONNX has it.
+    turned: Option<ValueId>,
 }
 
 struct Pass<'a> {
@@ -148,6 +153,11 @@ impl<'a> Pass<'a> {
             && let Some(place) = self.in_blocks(node, output, block)?
         {
             self.places.insert(output, place);
+            return Ok(());
+        }
+        if let (Some(block), "Split", true) = (self.block, node.op.as_str(), node.is_standard())
+            && self.split_tokens(node, block)?
+        {
             return Ok(());
         }
         if node.domain == crate::primitive::DOMAIN || standard::expands(node) {
@@ -212,6 +222,11 @@ impl<'a> Pass<'a> {
             }
             Place { blocked: Some(blocked), .. } => self.out_of_blocks(blocked, id, false)?,
             Place { tokens: Some(tokens), .. } => self.out_of_tokens(tokens, id)?,
+            Place { heads: Some(heads), .. } => {
+                let dims = self.dims(id)?;
+                self.out_of_heads(heads, &dims)?
+            }
+            Place { turned: Some(turned), .. } => self.e.transpose(turned, &[0, 2, 1, 3])?,
             _ => return Err(Problem::NoSuchValue(self.from.value(id).name.clone())),
         };
         self.places.insert(id, Place { plain: Some(found), ..place });

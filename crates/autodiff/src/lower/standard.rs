@@ -59,30 +59,40 @@ pub(super) fn expand(
 }
 
 /// x·Φ(x).
-pub(super) fn gelu(e: &mut Emit, x: ValueId) -> Result<ValueId, Problem> {
+fn gelu(e: &mut Emit, x: ValueId) -> Result<ValueId, Problem> {
     let (_, share) = normal_share(e, x)?;
     e.mul(x, share)
 }
 
+/// x/√2 and its error function.
+pub(super) fn erf(e: &mut Emit, x: ValueId) -> Result<(ValueId, ValueId), Problem> {
+    let t = e.scale(x, SQRT_2.recip())?;
+    Ok((t, e.op("Erf", &[t], vec![])?))
+}
+
 /// x/√2 and Φ(x) = (1 + erf(x/√2))/2.
 fn normal_share(e: &mut Emit, x: ValueId) -> Result<(ValueId, ValueId), Problem> {
-    let t = e.scale(x, SQRT_2.recip())?;
-    let erf = e.op("Erf", &[t], vec![])?;
+    let (t, erf) = erf(e, x)?;
     // One pass for the product and the sum: what it clips at 0 and 1 lies between them.
     let share = e.op("HardSigmoid", &[erf], vec![attr("alpha", 0.5f32), attr("beta", 0.5f32)])?;
     Ok((t, share))
 }
 
-/// g·(Φ(x) + x·φ(x)), with x·φ(x) = t·exp(ln(1/√π) − t²) for t = x/√2.
-pub(super) fn gelu_grad(e: &mut Emit, g: ValueId, x: ValueId) -> Result<ValueId, Problem> {
+/// g·(Φ(x) + x·φ(x)).
+fn gelu_grad(e: &mut Emit, g: ValueId, x: ValueId) -> Result<ValueId, Problem> {
     let (t, share) = normal_share(e, x)?;
+    let steep = steep(e, t)?;
+    let slope = e.add(share, steep)?;
+    e.mul(g, slope)
+}
+
+/// x·φ(x) = t·exp(ln(1/√π) − t²) for t = x/√2.
+pub(super) fn steep(e: &mut Emit, t: ValueId) -> Result<ValueId, Problem> {
     let square = e.mul(t, t)?;
     let height = e.scalar((FRAC_2_SQRT_PI / 2.0).ln())?;
     let exponent = e.sub(height, square)?;
     let bell = e.op("Exp", &[exponent], vec![])?;
-    let steep = e.mul(t, bell)?;
-    let slope = e.add(share, steep)?;
-    e.mul(g, slope)
+    e.mul(t, bell)
 }
 
 fn channel_sum(e: &mut Emit, x: ValueId) -> Result<ValueId, Problem> {

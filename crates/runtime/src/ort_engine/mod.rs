@@ -168,6 +168,7 @@ fn builder(library: &Library, options: &Options) -> ort::Result<SessionBuilder> 
         .with_inter_threads(1)?
         .with_parallel_execution(false)?
         .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_memory_pattern(!options.frugal_memory)?
         .with_config_entry("session.record_ep_graph_assignment_info", "1")?)
 }
 

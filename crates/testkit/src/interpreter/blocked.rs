@@ -10,6 +10,19 @@ use nearkin_onnx::{AttributeValue, Node};
 
 pub(super) const DOMAIN: &str = "com.microsoft.nchwc";
 
+/// Its domain of further operators.
+pub(super) const CONTRIB: &str = "com.microsoft";
+
+/// GELU, as ONNX's own.
+pub(super) fn contrib(call: &Call<'_>) -> Option<Outputs> {
+    if call.node.op != "Gelu" {
+        return None;
+    }
+    let node = Node::new("Gelu", &[]);
+    let inputs = call.inputs.clone();
+    super::elementwise::run(&Call { graph: call.graph, node: &node, inputs, block: None })
+}
+
 pub(super) fn run(call: &Call<'_>) -> Option<Outputs> {
     let Some(block) = call.block else {
         return Some(Err("blocked operators need interpret_blocked".to_owned()));

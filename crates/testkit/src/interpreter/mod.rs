@@ -190,6 +190,9 @@ fn run(call: &Call<'_>) -> Outputs {
     if call.node.domain == blocked::DOMAIN {
         return blocked::run(call).unwrap_or_else(|| Err("unknown operator".to_owned()));
     }
+    if call.node.domain == blocked::CONTRIB {
+        return blocked::contrib(call).unwrap_or_else(|| Err("unknown operator".to_owned()));
+    }
     if !call.node.is_standard() {
         return Err("not an operator of ONNX's own set".to_owned());
     }
